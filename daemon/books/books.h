@@ -1,0 +1,124 @@
+/*
+ * books/books.h - the books of one worker: shared memory in which every connection has a card
+ * from accept to its last record. Written by the worker, read by the ledger.
+ *
+ * This is how "no record, no session" holds without copying: a session that has no card is
+ * refused at accept, and a card goes back to the worker only when the ledger has written what
+ * was to be said of it. The start and end records need no room of their own: the card is the room.
+ * The memory outlives the worker, so after a crash the ledger reads what was said (the ring) and
+ * ends what is still open (the cards), bytes included.
+ *
+ *   worker: card_take -> fill -> books_tell(EVENT_START) -> ... -> books_tell(EVENT_END)
+ *   ledger: books_hear -> write -> books_done (advances; gives the card back after a last event)
+ *
+ * One producer, one consumer, no locks: fields written before a tell are seen after the hear.
+ * Between START and END the worker writes only the fields marked "live".
+ */
+#ifndef BOOKS_BOOKS_H
+#define BOOKS_BOOKS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+enum card_state { CARD_FREE, CARD_OPEN, CARD_STARTED, CARD_TOLD /* the ledger's, until given back */ };
+
+/* event.action of AUDIT.md; the order is the wire form in the ring. */
+enum books_event { EVENT_NONE, EVENT_START, EVENT_DENY, EVENT_FAIL, EVENT_END, EVENT_COUNT };
+/* DENY, FAIL and END are last events: they give the card away. */
+
+/* Stage times, in microseconds; 0: the stage did not happen. */
+enum card_stage { STAGE_HANDSHAKE, STAGE_AUTH, STAGE_IDENT, STAGE_DNS, STAGE_CONNECT, STAGE_FIRST_BYTE, STAGE_TIMES };
+
+enum { CARD_COUNTED = 1, /* counted in the tally: total and per source */
+       CARD_HANDSHAKE = 2, /* counted as a handshake in progress */
+       CARD_HAS_NAT = 4, CARD_HAS_ADDRESS = 8, CARD_HAS_REQUEST = 16, CARD_REPLIED = 32, CARD_ALERT = 64 };
+
+#define CARD_INLINE 40
+
+struct card {
+	_Atomic uint8_t state;	/* enum card_state */
+	uint8_t flags;		/* live */
+	uint8_t version;	/* 0: not known yet, 4, 5 */
+	uint8_t command;	/* SOCKS code, 0: none yet */
+	uint8_t auth;		/* AUTH_ bit, 0: nameless */
+	uint8_t reply;		/* code sent to the client (CARD_REPLIED) */
+	uint8_t ending;		/* enum ending; set before a last event */
+	uint8_t reason;		/* enum rules_reason */
+	int32_t rule;		/* index in the policy of `policy`, or RULE_* */
+	uint32_t policy;	/* generation of ipc_policy */
+	uint32_t listener;	/* index in settings.listeners */
+	uint32_t serial;	/* low bits of the session id; see books_id */
+	int64_t start_ns;	/* wall, accept */
+	int64_t told_ns;	/* wall, when the start record's event happened */
+	int64_t end_ns;		/* wall; last event */
+	uint64_t duration_ns;	/* monotonic, last event */
+	uint64_t up, down;	/* live: bytes from client to target, from target to client */
+	struct addr source, destination, nat;
+	uint16_t source_port, destination_port, nat_port;
+	uint8_t name_len, user_len, userid_len; /* destination as sent, user, SOCKS4 USERID */
+	uint8_t reserved[5];
+	uint32_t us[STAGE_TIMES];
+	char name[CARD_INLINE]; /* first bytes of the name; the rest is in the long strings */
+};
+
+struct books; /* mapped view, one in each process */
+
+/* ring capacity and card count follow from sessions: enough for a ledger that lags by seconds. */
+#define BOOKS_BACKLOG 16384
+
+/* Parent: a memfd sized for `sessions` live ones (sparse; only used pages cost). -1 and errno on error. */
+int books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t session_seed);
+/* Map it. bell: eventfd to ring the ledger's bell (worker) or to wait on (ledger); not owned. NULL: not books. */
+struct books *books_map(int fd, int bell);
+void books_unmap(struct books *b);
+
+unsigned books_worker(const struct books *b);
+unsigned books_generation(const struct books *b);
+uint32_t books_capacity(const struct books *b);
+
+/* -- worker -- */
+/* A zeroed card in state CARD_OPEN with its id given, or NULL: the ledger is behind (refuse). */
+struct card *card_take(struct books *b, int64_t wall_ns);
+/* Gives back a card of which nothing is to be told (never after a tell of a last event). */
+void card_drop(struct books *b, struct card *c);
+enum card_string { CARD_NAME, CARD_USER, CARD_USERID };
+/* Stores up to 255 bytes, any bytes. */
+void card_set_string(struct books *b, struct card *c, enum card_string which, const void *s, size_t len);
+/* Never fails: the ring has room for every event of every card. Rings the bell if the ledger sleeps. */
+void books_tell(struct books *b, struct card *c, enum books_event event);
+/* Told but not yet written: how far the ledger lags. */
+uint64_t books_lag(const struct books *b);
+uint32_t books_free_cards(const struct books *b);
+
+/* -- ledger -- */
+struct books_heard { enum books_event event; struct card *card; };
+/* The next event not yet heard, false if none. Validates everything: a card out of range is skipped and counted. */
+bool books_hear(struct books *b, struct books_heard *out);
+/* All that was heard since the last done is written: move the ring's tail, give last-event cards back. */
+void books_done(struct books *b);
+/* Before sleeping on the bell: false means there is something to hear after all. */
+bool books_sleep(struct books *b);
+void books_awake(struct books *b); /* no bell needed until the next books_sleep */
+/* After the worker is gone and all was heard: the next card that is still CARD_OPEN or CARD_STARTED, from *at on. */
+struct card *books_next_open(struct books *b, uint32_t *at);
+/* Copies into buf (255+1), returns the length. */
+size_t card_string(const struct books *b, const struct card *c, enum card_string which, char buf[256]);
+
+/* 14 characters of Crockford base32 (48 bits ms, 22 bits worker and serial) and NUL. */
+#define BOOKS_ID 15
+void books_id(const struct books *b, const struct card *c, char out[BOOKS_ID]);
+bool books_id_parse(const char *text, int64_t *ms, uint32_t *low);
+
+/* Plain counters of the worker for metrics; only it writes. */
+enum books_counter {
+	COUNT_ACCEPTED, COUNT_REFUSED_LIMIT, COUNT_REFUSED_POLICY, COUNT_REFUSED_LEDGER, COUNT_REFUSED_FILES,
+	COUNT_STARTED, COUNT_DENIED, COUNT_FAILED, COUNT_ENDED, COUNT_BYTES_UP, COUNT_BYTES_DOWN,
+	COUNT_DNS_QUERIES, COUNT_DNS_CACHED, COUNT_DNS_FAILED, COUNT_SESSIONS /* gauge */, COUNT_MAX
+};
+_Atomic uint64_t *books_counter(struct books *b, enum books_counter which);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * books/record.h - one audit record as a line of text (AUDIT.md): ECS NDJSON or the short form
+ * for a terminal. Pure: the ledger gives all it knows in one struct.
+ */
+#ifndef BOOKS_RECORD_H
+#define BOOKS_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "books/books.h"
+
+#define RECORD_MAX 8192 /* no line is longer, newline included */
+
+struct record {
+	enum books_event event;
+	int64_t at_ns; /* wall: @timestamp */
+	const struct books *books;
+	const struct card *card;
+	const char *hostname, *version; /* observer */
+	const char *listener;		/* name, NULL: none */
+	const char *rule, *reference;	/* rule name ("policy-default", "builtin:self"), ticket; "" or NULL: none */
+	const char *policy_name;
+	const uint8_t *policy_hash; /* 32 bytes, NULL: none */
+	const char *ending;	    /* the ending's word; NULL for a start */
+	uint64_t seq;
+	bool colour; /* short form only */
+};
+
+/* Line with its newline into buf (RECORD_MAX); returns its length. Always valid JSON, also when cut. */
+size_t record_ecs(const struct record *r, char *buf);
+size_t record_short(const struct record *r, char *buf);
+const char *record_action(enum books_event e); /* "session-start", ... */
+
+/* Records that are not about a session: audit-start, audit-stop, audit-rotate, policy-load, policy-refused,
+ * worker-crash. text: a sentence or NULL; outcome: "success" or "failure". */
+struct record_plain {
+	const char *action, *outcome, *reason, *text;
+	int64_t at_ns;
+	const char *hostname, *version, *policy_name;
+	const uint8_t *policy_hash;
+	uint64_t seq;
+	bool colour;
+};
+size_t record_plain_ecs(const struct record_plain *r, char *buf);
+size_t record_plain_short(const struct record_plain *r, char *buf);
+
+#endif

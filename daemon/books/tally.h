@@ -1,0 +1,35 @@
+/*
+ * books/tally.h - limits that hold across all workers: total sessions, handshakes in progress and
+ * sessions per source, counted with atomics in memory that parent, workers and ledger share.
+ *
+ * A per-source entry is one 64-bit word: keyed fingerprint of the masked source and its count, so taking
+ * and giving is one compare-and-swap and an entry of count 0 is free again.
+ * What a dead worker had taken is given back from its cards by the ledger.
+ */
+#ifndef BOOKS_TALLY_H
+#define BOOKS_TALLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct tally;
+
+int tally_create(uint32_t sessions); /* memfd, -1 and errno */
+struct tally *tally_map(int fd);
+void tally_unmap(struct tally *t);
+
+enum tally_refusal { TALLY_OK, TALLY_TOTAL, TALLY_SOURCE, TALLY_HANDSHAKES };
+/* Counts a new connection: total, its source (masked to prefix4 / prefix6 bits) and a handshake. All or nothing.
+ * A limit of 0 is none. */
+struct tally_limits { uint32_t sessions, per_source, handshakes; uint8_t prefix4, prefix6; };
+enum tally_refusal tally_take(struct tally *t, const struct tally_limits *l, const struct addr *source);
+void tally_handshake_done(struct tally *t);
+/* The prefix lengths must be those of the take; `handshake`: it was still in progress. */
+void tally_give(struct tally *t, const struct tally_limits *l, const struct addr *source, bool handshake);
+uint32_t tally_sessions(const struct tally *t);
+uint32_t tally_handshakes(const struct tally *t);
+uint32_t tally_source(const struct tally *t, const struct tally_limits *l, const struct addr *source);
+
+#endif

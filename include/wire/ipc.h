@@ -1,0 +1,69 @@
+/*
+ * wire/ipc.h - messages between our processes: one table of type, direction, sizes and
+ * descriptors allowed. Both ends check every message against it (ARCHITECTURE.md).
+ *
+ * One SOCK_SEQPACKET packet is one message: struct ipc_head, then the body as it stands
+ * (same machine, same build: host order, plain structs). The bodies that have text or arrays
+ * at the end carry the true length in the packet.
+ */
+#ifndef WIRE_IPC_H
+#define WIRE_IPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+enum ipc_role { ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_COUNT };
+
+enum ipc_type {
+	IPC_NONE,
+	/* parent -> worker, ledger */
+	IPC_BOOKS,	  /* ipc_books; 2 fds: books memfd, bell eventfd. worker: its own; ledger: one per worker */
+	IPC_TALLY,	  /* empty; 1 fd: tally memfd (shared limits). worker, ledger */
+	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
+	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd. worker, ledger */
+	IPC_START,	  /* empty: begin accepting. worker */
+	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
+	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash */
+	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
+	/* worker, ledger -> parent */
+	IPC_READY,	  /* empty */
+	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger */
+	IPC_AUDIT_STATE,  /* ipc_audit_state. ledger */
+	/* compile -> parent */
+	IPC_COMPILED,	  /* ipc_compiled; 0 fds or 2 (settings, policy) */
+	IPC_PROBLEMS,	  /* text, part of the rendered list of problems */
+	IPC_TYPE_COUNT
+};
+
+struct ipc_head { uint16_t type; uint16_t reserved; uint32_t length; /* of the body */ };
+
+struct ipc_books { uint32_t worker; uint32_t generation; /* counts the worker's restarts */ };
+struct ipc_listener { uint32_t listener; /* index in settings.listeners */ struct endpoint at; /* as really bound */ };
+struct ipc_listeners { uint32_t count; uint32_t reserved; struct ipc_listener list[64]; };
+struct ipc_policy { uint32_t generation; uint32_t reserved; };
+struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
+struct ipc_drain { uint32_t within_ms; };
+struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /* wait status */ };
+struct ipc_audit_state { uint32_t state; /* 0 ok, 1 refusing, 2 dropping */ uint32_t error; /* errno */ uint64_t seq; };
+struct ipc_compiled { uint32_t ok; uint32_t errors, warnings, rules; uint8_t hash[32]; };
+
+#define IPC_MAX_BODY 16384
+#define IPC_MAX_FDS 64
+
+struct ipc_rule {
+	const char *word;
+	uint8_t from, to; /* sets: 1 << enum ipc_role */
+	uint32_t min, max; /* body bytes */
+	uint8_t min_fds, max_fds;
+};
+extern const struct ipc_rule ipc_table[IPC_TYPE_COUNT];
+
+/* True if a packet of `len` bytes with `fds` descriptors from role to role is legal; *type and *body point
+ * into the packet. Bodies are only aligned to 8 if the packet is. */
+bool ipc_check(const void *packet, size_t len, unsigned fds, enum ipc_role from, enum ipc_role to,
+	       enum ipc_type *type, const void **body, size_t *body_len);
+
+#endif
