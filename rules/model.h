@@ -31,12 +31,42 @@ struct model_service { bool udp; uint16_t first, last; };
 struct model_window { uint8_t days; /* bit 0 Monday */ uint16_t start, end; /* minutes 0-1440; end<=start: next day */
 		      const char *zone; /* IANA name */ };
 
+/*
+ * Zones of the system's zoneinfo, read by hand so that neither TZ nor libc's clock is touched (zones.c, the
+ * reader's side). Plain values without pointers but `changes`: the compiler copies them into the image,
+ * and zone_rule_offset works on the image's copy.
+ */
+struct zone_change { int64_t at; int32_t offset; }; /* from this second on local time = UTC + offset */
+struct zone_edge { /* when the closing rule changes, in local time before the change */
+	uint8_t form; /* 'M' month/week/day, 'J' day 1-365 without Feb 29, '0' day 0-365 */
+	uint8_t month, week; uint16_t day;
+	int32_t second; /* of that day; may be negative or beyond a day */
+};
+struct zone_rule { int32_t standard, summer; bool has_summer; struct zone_edge begin, end; };
+#define ZONE_LAST_YEAR 2037 /* changes are listed up to the end of it, then the rule holds */
+struct zone {
+	struct zone_change *changes; size_t count; /* ascending; the first at INT64_MIN */
+	int64_t rule_from; /* the rule holds from here (INT64_MAX: there is none, the last change holds) */
+	struct zone_rule rule;
+};
+/* IANA name or UTC; "posix/", "right/" and paths are not names. False: this system knows no such zone. */
+bool zone_known(const char *name, size_t len);
+bool zone_load(const char *name, struct zone *out); /* zone_free; False: not there or not well formed */
+void zone_free(struct zone *z);
+int32_t zone_rule_offset(const struct zone_rule *r, int64_t t); /* t: UTC seconds */
+int32_t zone_offset(const struct zone *z, int64_t t);
+/* A local civil time to UTC seconds: of two the earlier, and for one that is skipped the offset before the gap. */
+int64_t zone_to_utc(const struct zone *z, int64_t local_s);
+int64_t civil_days(int year, unsigned month, unsigned day); /* days since 1970-01-01 of a valid date */
+bool civil_valid(int year, unsigned month, unsigned day);
+
 enum object_kind { OBJECT_NETWORK, OBJECT_HOST, OBJECT_SERVICE, OBJECT_GROUP, OBJECT_TIME };
 
 /*
  * One named object, or the anonymous set of a rule's literals. Flattened: nested objects and tables are
  * merged in. Order is not kept; sorted and de-duplicated by the reader (ranges merged, canonical).
  */
+struct model_remark;
 struct object {
 	enum object_kind kind;
 	const char *name; /* NULL: literals of a rule */
@@ -52,8 +82,12 @@ struct object {
 	struct model_window *windows; size_t window_count; /* TIME */
 	const char **tables; size_t table_count;	   /* file: paths merged in, for reload and show */
 	const char **members; size_t member_count;	   /* as written, for show and lint */
+	/* What the reader notes for later warnings; NULL: nothing. Holds for nested objects too. */
+	const struct model_remark *wide; /* a literal prefix shorter than a special range that it contains */
+	const struct model_remark *open; /* a network that confines nobody: public, or shorter than /8 (/16) */
 	struct object *next;
 };
+struct model_remark { struct place place; const char *text, *about; };
 
 /* One key's value: named objects, built-ins and one anonymous set of literals; any of them may hold.
  * A key that was not given has given == false and holds. */

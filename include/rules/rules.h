@@ -153,6 +153,8 @@ struct rules_load {
  */
 bool rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now);
 void rules_load_free(struct rules_load *l);
+/* `sallyctl help E203`: what a code of this room (E2xx, W2xx) means, at length; NULL if there is no such code. */
+const char *rules_problem_explain(const char *code);
 
 /* ---- explaining ----------------------------------------------------------- */
 
