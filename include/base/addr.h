@@ -74,9 +74,15 @@ enum prefix_error {
 /* "10.0.0.0/8", "2001:db8::/32", or a lone address (a /32 or /128). */
 enum prefix_error prefix_parse(const char *text, size_t len, struct prefix *out);
 size_t prefix_format(const struct prefix *p, char buf[PREFIX_TEXT]);
+/*
+ * A prefix shorter than 96 is an IPv6 one and holds no IPv4 address, although the
+ * mapped block lies among its numbers: ::/0 is all of IPv6, not everything.
+ */
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 struct addr prefix_first(const struct prefix *p);
 struct addr prefix_last(const struct prefix *p);
+/* The same as inclusive ranges, in order: 2 if the IPv4 block had to be cut out, else 1. */
+unsigned prefix_ranges(const struct prefix *p, struct addr first[2], struct addr last[2]);
 /* The address with all bits behind len (0-128) cleared. */
 struct addr addr_mask(const struct addr *a, unsigned len);
 
