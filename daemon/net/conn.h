@@ -1,0 +1,28 @@
+/*
+ * net/conn.h - TCP sockets as this program sees them: the home of socket(2), connect(2) and of
+ * the translation between struct endpoint and sockaddr.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "base/addr.h"
+
+socklen_t conn_sockaddr(const struct endpoint *e, struct sockaddr_storage *out);
+/* False: not an IP address. */
+bool conn_endpoint(const struct sockaddr_storage *in, struct endpoint *out);
+
+/*
+ * A non-blocking TCP socket with TCP_NODELAY, bound to `from` if not NULL (the port is chosen at
+ * connect), that has begun to connect. -1 and errno: socket, bind or connect failed at once.
+ */
+int conn_start(const struct endpoint *to, const struct addr *from);
+/* What became of it, once writable: 0 or an errno. */
+int conn_result(int fd);
+bool conn_local(int fd, struct endpoint *out);
+/* The next close of fd sends RST, not FIN. */
+void conn_reset(int fd);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * net/listen.c - see net/listen.h. The worker; never blocks.
+ */
+#include "net/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/conn.h"
+
+#define ACCEPT_BATCH 8 /* small: the other workers shall have their share */
+
+static int reserve = -1;
+
+bool
+listen_reserve(void)
+{
+	if (reserve == -1)
+		reserve = epoll_create1(EPOLL_CLOEXEC); /* any descriptor will do, without a file */
+	return reserve != -1;
+}
+
+/* Out of descriptors: without this the connection would stay in the backlog, and the client hang. */
+static void
+refuse_one(struct listener *l)
+{
+	int fd;
+
+	if (reserve == -1)
+		return;
+	close(reserve);
+	reserve = -1;
+	fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd != -1) {
+		close(fd);
+		l->refused(l);
+	}
+	listen_reserve();
+}
+
+static void
+acceptable(struct watch *w, uint32_t events)
+{
+	struct listener *l = (struct listener *)w;
+
+	(void)events;
+	for (int i = 0; i < ACCEPT_BATCH && l->watch.fd != -1; i++) {
+		struct sockaddr_storage ss;
+		socklen_t len = sizeof ss;
+		struct endpoint client;
+		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd == -1) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				refuse_one(l);
+			else if (errno == ECONNABORTED || errno == EINTR)
+				continue;
+			return;
+		}
+		if (!conn_endpoint(&ss, &client)) {
+			close(fd);
+			continue;
+		}
+		l->arrived(l, fd, &client);
+	}
+}
+
+int
+listen_start(struct listener *l)
+{
+	if (l->watch.fd != -1)
+		return 0;
+	return watch_add(&l->watch, l->fd, EPOLLIN | EPOLLEXCLUSIVE, acceptable);
+}
+
+void
+listen_pause(struct listener *l)
+{
+	watch_remove(&l->watch);
+}
+
+void
+listen_close(struct listener *l)
+{
+	watch_remove(&l->watch);
+	if (l->fd != -1)
+		close(l->fd);
+	l->fd = -1;
+}

@@ -1,0 +1,31 @@
+/*
+ * net/listen.h - taking connections from the listeners that the parent has bound: the home of accept4(2).
+ */
+#ifndef NET_LISTEN_H
+#define NET_LISTEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "net/loop.h"
+
+struct listener {
+	struct watch watch;
+	int fd;		  /* owned */
+	uint32_t number;  /* index in settings.listeners */
+	struct endpoint at; /* as bound */
+	/* A client: fd is the callee's. */
+	void (*arrived)(struct listener *l, int fd, const struct endpoint *client);
+	/* No descriptor was left for a client; it was closed at once. */
+	void (*refused)(struct listener *l);
+};
+
+/* Begins (or goes on) to take connections; shared with the other workers by EPOLLEXCLUSIVE. */
+int listen_start(struct listener *l);
+void listen_pause(struct listener *l);
+void listen_close(struct listener *l);
+/* A descriptor kept in reserve, so that there is always one to refuse with. */
+bool listen_reserve(void);
+
+#endif

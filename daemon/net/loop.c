@@ -1,0 +1,335 @@
+/*
+ * net/loop.c - see net/loop.h. The worker; waits only in epoll_wait.
+ *
+ * The wheel has 4096 slots of 16 ms (65 s). A timer that lies further away is filed
+ * in the last slot and filed again when its turn comes; that is also how a timer whose time was moved later
+ * is kept, so that activity on a session costs one store and no list work.
+ */
+#include "net/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define WHEEL_SLOTS 4096
+#define WHEEL_SHIFT 4 /* 16 ms a slot */
+#define BATCH 256
+
+static struct {
+	int epoll;
+	int64_t now_ns, wall_ns, now_ms;
+	int64_t tick; /* slots up to and including this one are done */
+	struct timer *slot[WHEEL_SLOTS];
+	uint64_t busy[WHEEL_SLOTS / 64]; /* slots that may hold timers */
+	struct turn *turns, **turns_end;
+	uint32_t round;
+	void **later;
+	size_t later_count, later_cap;
+} loop;
+
+static void
+loop_refresh(void)
+{
+	loop.now_ns = clock_mono_ns();
+	loop.now_ms = loop.now_ns / NS_PER_MS;
+	loop.wall_ns = clock_wall_ns();
+}
+
+bool
+loop_open(void)
+{
+	memset(&loop, 0, sizeof loop);
+	loop.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (loop.epoll == -1)
+		return false;
+	loop.turns_end = &loop.turns;
+	loop_refresh();
+	loop.tick = loop.now_ms >> WHEEL_SHIFT;
+	return true;
+}
+
+static void
+free_waiting(void)
+{
+	for (size_t i = 0; i < loop.later_count; i++)
+		free(loop.later[i]);
+	loop.later_count = 0;
+}
+
+void
+loop_close(void)
+{
+	free_waiting();
+	free(loop.later);
+	close(loop.epoll);
+}
+
+int64_t
+loop_now(void)
+{
+	return loop.now_ms;
+}
+
+int64_t
+loop_now_ns(void)
+{
+	return loop.now_ns;
+}
+
+int64_t
+loop_wall_ns(void)
+{
+	return loop.wall_ns;
+}
+
+/* ---- watches --------------------------------------------------------------- */
+
+int
+watch_add(struct watch *w, int fd, uint32_t events, void (*ready)(struct watch *, uint32_t))
+{
+	struct epoll_event ev = {.events = events, .data.ptr = w};
+
+	if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, fd, &ev) == -1)
+		return -1;
+	w->fd = fd;
+	w->ready = ready;
+	return 0;
+}
+
+int
+watch_move(struct watch *from, struct watch *to, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = to};
+
+	if (epoll_ctl(loop.epoll, EPOLL_CTL_MOD, from->fd, &ev) == -1)
+		return -1;
+	to->fd = from->fd;
+	from->fd = -1;
+	from->ready = NULL;
+	return 0;
+}
+
+void
+watch_remove(struct watch *w)
+{
+	if (w->fd == -1)
+		return;
+	epoll_ctl(loop.epoll, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+	w->ready = NULL;
+}
+
+void
+watch_close(struct watch *w)
+{
+	if (w->fd == -1)
+		return;
+	close(w->fd);
+	w->fd = -1;
+	w->ready = NULL;
+}
+
+/* ---- timers ---------------------------------------------------------------- */
+
+static void
+file_timer(struct timer *t)
+{
+	int64_t at = (t->due_ms >> WHEEL_SHIFT) + 1; /* never early */
+	struct timer **head;
+
+	if (at <= loop.tick)
+		at = loop.tick + 1;
+	if (at >= loop.tick + WHEEL_SLOTS)
+		at = loop.tick + WHEEL_SLOTS - 1;
+	head = &loop.slot[at & (WHEEL_SLOTS - 1)];
+	loop.busy[(at & (WHEEL_SLOTS - 1)) / 64] |= 1ULL << (at & 63);
+	t->next = *head;
+	if (t->next != NULL)
+		t->next->link = &t->next;
+	t->link = head;
+	*head = t;
+}
+
+static void
+unfile_timer(struct timer *t)
+{
+	*t->link = t->next;
+	if (t->next != NULL)
+		t->next->link = t->link;
+	t->link = NULL;
+}
+
+void
+timer_set(struct timer *t, int64_t due_ms, void (*fire)(struct timer *))
+{
+	t->fire = fire;
+	if (t->link != NULL && due_ms >= t->due_ms) {
+		t->due_ms = due_ms;
+		return;
+	}
+	if (t->link != NULL)
+		unfile_timer(t);
+	t->due_ms = due_ms;
+	file_timer(t);
+}
+
+void
+timer_move(struct timer *t, int64_t due_ms)
+{
+	if (t->link != NULL)
+		timer_set(t, due_ms, t->fire);
+}
+
+void
+timer_stop(struct timer *t)
+{
+	if (t->link != NULL)
+		unfile_timer(t);
+}
+
+/* The next slot in which something may be due, as a tick; -1: none. */
+static int64_t
+next_busy(void)
+{
+	for (int64_t i = 1; i < WHEEL_SLOTS; i++) {
+		int64_t at = loop.tick + i;
+		size_t slot = at & (WHEEL_SLOTS - 1);
+		uint64_t word = loop.busy[slot / 64] >> (slot & 63);
+
+		if (word == 0) {
+			i += 63 - (int64_t)(slot & 63);
+			continue;
+		}
+		at += __builtin_ctzll(word);
+		if (loop.slot[at & (WHEEL_SLOTS - 1)] != NULL)
+			return at;
+		loop.busy[(at & (WHEEL_SLOTS - 1)) / 64] &= ~(1ULL << (at & 63));
+		i--; /* look at the same word again */
+	}
+	return -1;
+}
+
+static void
+run_timers(void)
+{
+	int64_t until = loop.now_ms >> WHEEL_SHIFT, at;
+
+	while ((at = next_busy()) != -1 && at <= until) {
+		struct timer *list = loop.slot[at & (WHEEL_SLOTS - 1)], *t;
+
+		loop.tick = at;
+		loop.slot[at & (WHEEL_SLOTS - 1)] = NULL;
+		loop.busy[(at & (WHEEL_SLOTS - 1)) / 64] &= ~(1ULL << (at & 63));
+		if (list != NULL)
+			list->link = &list;
+		while ((t = list) != NULL) { /* fire may stop others of this list */
+			unfile_timer(t);
+			if (t->due_ms > loop.now_ms)
+				file_timer(t);
+			else
+				t->fire(t);
+		}
+	}
+	if (until > loop.tick)
+		loop.tick = until;
+}
+
+/* ---- turns ----------------------------------------------------------------- */
+
+void
+turn_ask(struct turn *t, void (*run)(struct turn *))
+{
+	if (t->queued)
+		return;
+	t->queued = true;
+	t->run = run;
+	t->next = NULL;
+	t->round = loop.round;
+	*loop.turns_end = t;
+	loop.turns_end = &t->next;
+}
+
+void
+turn_cancel(struct turn *t)
+{
+	struct turn **at = &loop.turns;
+
+	if (!t->queued)
+		return;
+	t->queued = false;
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	if (loop.turns_end == &t->next)
+		loop.turns_end = at;
+}
+
+static void
+run_turns(void)
+{
+	struct turn *t;
+
+	loop.round++;
+	while ((t = loop.turns) != NULL && t->round != loop.round) {
+		turn_cancel(t);
+		t->run(t);
+	}
+}
+
+/* ---- rounds ---------------------------------------------------------------- */
+
+void
+loop_free_later(void *p)
+{
+	if (p == NULL)
+		return;
+	if (loop.later_count == loop.later_cap) {
+		size_t cap = loop.later_cap == 0 ? 256 : loop.later_cap * 2;
+		void **grown = realloc(loop.later, cap * sizeof *grown);
+
+		if (grown == NULL)
+			return; /* a leak is better than a use after free */
+		loop.later = grown;
+		loop.later_cap = cap;
+	}
+	loop.later[loop.later_count++] = p;
+}
+
+static int
+wait_ms(int max_ms)
+{
+	int64_t at, ms;
+
+	if (loop.turns != NULL)
+		return 0;
+	at = next_busy();
+	if (at == -1)
+		return max_ms;
+	ms = (at << WHEEL_SHIFT) - clock_mono_ns() / NS_PER_MS;
+	if (ms < 0)
+		ms = 0;
+	if (max_ms >= 0 && ms > max_ms)
+		ms = max_ms;
+	return (int)ms;
+}
+
+void
+loop_round(int max_ms)
+{
+	struct epoll_event events[BATCH];
+	int n = epoll_wait(loop.epoll, events, BATCH, wait_ms(max_ms));
+
+	loop_refresh();
+	for (int i = 0; i < n; i++) {
+		struct watch *w = events[i].data.ptr;
+
+		if (w->ready != NULL)
+			w->ready(w, events[i].events);
+	}
+	run_turns();
+	run_timers();
+	free_waiting();
+}

@@ -1,0 +1,388 @@
+/*
+ * net/pump.c - see net/pump.h. The worker; never blocks. The home of splice(2).
+ */
+#include "net/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PIPE_BYTES (512 * 1024)
+#define PIPES_MAX 64		   /* a worker; 64 of 512 KiB stay under pipe-user-pages-soft twice */
+#define PIPES_SPARE 16		   /* kept open between uses */
+#define BUDGET (1024 * 1024)	   /* a direction a round: others wait */
+#define FULL_READS 2		   /* in a row: it is bulk */
+#define BULK_LOW (16 * 1024)	   /* a round that moved less is no bulk any more: below this copying is cheaper */
+
+uint8_t pump_hot[HOT_SIZE] __attribute__((aligned(64)));
+
+struct pipe_pair {
+	int r, w;
+	uint32_t size;
+	struct pipe_pair *next;
+};
+
+static struct {
+	struct pipe_pair *spare;
+	unsigned open, spares;
+} pipes;
+
+/* ---- pipes ------------------------------------------------------------------- */
+
+static struct pipe_pair *
+pipe_take(void)
+{
+	struct pipe_pair *p = pipes.spare;
+	int fds[2], size;
+
+	if (p != NULL) {
+		pipes.spare = p->next;
+		pipes.spares--;
+		return p;
+	}
+	if (pipes.open >= PIPES_MAX || (p = malloc(sizeof *p)) == NULL)
+		return NULL;
+	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) == -1) {
+		free(p);
+		return NULL;
+	}
+	/* Over the user's soft limit the size stays small; then copying is the better way. */
+	size = fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
+	if (size == -1)
+		size = fcntl(fds[1], F_GETPIPE_SZ);
+	*p = (struct pipe_pair){fds[0], fds[1], size > 0 ? (uint32_t)size : 4096, NULL};
+	pipes.open++;
+	if (p->size < HOT_SIZE) {
+		close(p->r);
+		close(p->w);
+		free(p);
+		pipes.open--;
+		return NULL;
+	}
+	return p;
+}
+
+static void
+pipe_discard(struct pipe_pair *p)
+{
+	close(p->r);
+	close(p->w);
+	free(p);
+	pipes.open--;
+}
+
+static void
+pipe_give(struct pipe_pair *p)
+{
+	if (pipes.spares >= PIPES_SPARE) {
+		pipe_discard(p);
+		return;
+	}
+	p->next = pipes.spare;
+	pipes.spare = p;
+	pipes.spares++;
+}
+
+void
+pump_close_pipes(void)
+{
+	struct pipe_pair *p;
+
+	while ((p = pipes.spare) != NULL) {
+		pipes.spare = p->next;
+		pipe_discard(p);
+	}
+	pipes.spares = 0;
+}
+
+/* ---- one direction ------------------------------------------------------------- */
+
+enum moved { MOVED, BLOCKED, BROKEN };
+
+static void
+delivered(struct pump *p, int d, size_t n)
+{
+	bool first = d == 1 && p->bytes[1] == 0;
+
+	p->bytes[d] += n;
+	p->active_ms = loop_now();
+	if (first)
+		p->calls->first_byte(p);
+}
+
+static enum moved
+failed(struct pump *p, int end)
+{
+	if (errno == EAGAIN)
+		return BLOCKED;
+	if (errno == EINTR)
+		return MOVED;
+	if (!p->stopped) {
+		p->stopped = true;
+		p->calls->over(p, end, true);
+	}
+	return BROKEN;
+}
+
+/* What could not be sent is kept in memory of its own; the hot buffer is everybody's. */
+static bool
+keep(struct flow *f, const uint8_t *from, size_t n)
+{
+	f->buffer = malloc(n);
+	if (f->buffer == NULL)
+		return false;
+	memcpy(f->buffer, from, n);
+	f->held = (uint32_t)n;
+	f->offset = 0;
+	f->bulk = 0;
+	return true;
+}
+
+static void
+give_back(struct flow *f)
+{
+	if (f->bulk && f->pipe != NULL) {
+		if (f->held > 0)
+			pipe_discard(f->pipe);
+		else
+			pipe_give(f->pipe);
+	} else if (!f->bulk)
+		free(f->buffer);
+	f->buffer = NULL;
+	f->held = 0;
+	f->bulk = 0;
+}
+
+static enum moved
+flush(struct pump *p, int d)
+{
+	struct flow *f = &p->flow[d];
+	struct watch *to = &p->end[!d];
+	ssize_t n;
+
+	if ((to->spare & END_WRITABLE) == 0)
+		return BLOCKED;
+	if (f->bulk)
+		n = splice(f->pipe->r, NULL, to->fd, NULL, f->held,
+		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (f->fin ? 0 : SPLICE_F_MORE));
+	else
+		n = send(to->fd, f->buffer + f->offset, f->held, MSG_NOSIGNAL);
+	if (n == -1) {
+		if (errno == EAGAIN)
+			to->spare &= ~(uint32_t)END_WRITABLE;
+		return failed(p, !d);
+	}
+	f->held -= (uint32_t)n;
+	f->offset += (uint32_t)n;
+	delivered(p, d, (size_t)n);
+	if (f->held == 0 && !f->bulk)
+		give_back(f);
+	return MOVED;
+}
+
+static void
+ended(struct pump *p, int d)
+{
+	p->flow[d].fin = 1;
+	p->end[d].spare &= ~(uint32_t)END_READABLE;
+	if (p->first_fin == 0)
+		p->first_fin = (uint8_t)(1 + d);
+}
+
+static enum moved
+fill_by_copy(struct pump *p, int d, size_t *took)
+{
+	struct flow *f = &p->flow[d];
+	struct watch *from = &p->end[d], *to = &p->end[!d];
+	ssize_t n = recv(from->fd, pump_hot, HOT_SIZE, 0), sent = 0;
+
+	if (n == -1) {
+		if (errno == EAGAIN)
+			from->spare &= ~(uint32_t)END_READABLE;
+		return failed(p, d);
+	}
+	if (n == 0) {
+		ended(p, d);
+		return MOVED;
+	}
+	*took = (size_t)n;
+	if (n < HOT_SIZE) { /* that was all there was, and the end if a FIN was announced before */
+		from->spare &= ~(uint32_t)END_READABLE;
+		if (from->spare & END_FIN_SEEN)
+			ended(p, d);
+		f->full = 0;
+	} else if (++f->full >= FULL_READS)
+		f->full = FULL_READS;
+	if (to->spare & END_WRITABLE) {
+		sent = send(to->fd, pump_hot, (size_t)n, MSG_NOSIGNAL);
+		if (sent == -1) {
+			if (errno != EAGAIN && errno != EINTR)
+				return failed(p, !d);
+			sent = 0;
+		}
+		if (sent > 0)
+			delivered(p, d, (size_t)sent);
+	}
+	if (sent < n) {
+		to->spare &= ~(uint32_t)END_WRITABLE;
+		if (!keep(f, pump_hot + sent, (size_t)(n - sent))) {
+			errno = ENOMEM;
+			return failed(p, !d);
+		}
+	}
+	return MOVED;
+}
+
+static enum moved
+fill_by_splice(struct pump *p, int d, size_t *took)
+{
+	struct flow *f = &p->flow[d];
+	struct watch *from = &p->end[d];
+	ssize_t n = splice(from->fd, NULL, f->pipe->w, NULL, f->pipe->size,
+	    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (n == -1) {
+		if (errno == EAGAIN)
+			from->spare &= ~(uint32_t)END_READABLE;
+		return failed(p, d);
+	}
+	if (n == 0)
+		ended(p, d);
+	*took = (size_t)n;
+	f->held = (uint32_t)n;
+	return MOVED;
+}
+
+/* Moves what can be moved; false: the session is over. */
+static bool
+flow_run(struct pump *p, int d)
+{
+	struct flow *f = &p->flow[d];
+	size_t moved = 0;
+
+	while (!f->done) {
+		size_t took = 0;
+		enum moved m;
+
+		if (f->held > 0) {
+			m = flush(p, d);
+			if (m == BROKEN)
+				return false;
+			if (m == BLOCKED)
+				return true;
+			continue;
+		}
+		if (f->fin) {
+			give_back(f);
+			shutdown(p->end[!d].fd, SHUT_WR);
+			f->done = 1;
+			break;
+		}
+		if ((p->end[d].spare & END_READABLE) == 0)
+			break;
+		if (moved >= BUDGET) {
+			turn_ask(&p->turn, p->turn.run);
+			return true;
+		}
+		if (!f->bulk && f->full >= FULL_READS) {
+			f->pipe = pipe_take();
+			f->bulk = f->pipe != NULL;
+		}
+		m = f->bulk ? fill_by_splice(p, d, &took) : fill_by_copy(p, d, &took);
+		if (m == BROKEN)
+			return false;
+		moved += took;
+	}
+	/* Nothing more to read: the pipe goes back. What moved little goes on by copying. */
+	if (f->bulk) {
+		give_back(f);
+		if (moved < BULK_LOW)
+			f->full = 0;
+	}
+	return true;
+}
+
+static void
+run(struct pump *p)
+{
+	if (p->stopped || !flow_run(p, 0) || !flow_run(p, 1))
+		return;
+	if (p->flow[0].done && p->flow[1].done) {
+		p->stopped = true;
+		p->calls->over(p, p->first_fin - 1, false);
+	}
+}
+
+uint32_t
+pump_flags(uint32_t events)
+{
+	return ((events & EPOLLIN) ? END_READABLE : 0) | ((events & EPOLLOUT) ? END_WRITABLE : 0) |
+	    ((events & EPOLLRDHUP) ? END_FIN_SEEN | END_READABLE : 0);
+}
+
+static void
+end_ready(struct pump *p, int end, uint32_t events)
+{
+	p->end[end].spare |= pump_flags(events);
+	if (events & EPOLLERR) { /* RST, or a time-out of TCP */
+		if (!p->stopped) {
+			p->stopped = true;
+			p->calls->over(p, end, true);
+		}
+		return;
+	}
+	/* The direction that the event is about first; then the other, which may have been waiting. */
+	run(p);
+}
+
+static void
+client_ready(struct watch *w, uint32_t events)
+{
+	end_ready((struct pump *)((char *)w - offsetof(struct pump, end[PUMP_CLIENT])), PUMP_CLIENT,
+	    events);
+}
+
+static void
+target_ready(struct watch *w, uint32_t events)
+{
+	end_ready((struct pump *)((char *)w - offsetof(struct pump, end[PUMP_TARGET])), PUMP_TARGET,
+	    events);
+}
+
+static void
+turn_came(struct turn *t)
+{
+	run((struct pump *)((char *)t - offsetof(struct pump, turn)));
+}
+
+void
+pump_start(struct pump *p, const struct pump_calls *calls, uint64_t bytes[2], uint8_t *early,
+    size_t early_len)
+{
+	memset(p->flow, 0, sizeof p->flow);
+	p->calls = calls;
+	p->bytes = bytes;
+	p->first_fin = 0;
+	p->stopped = false;
+	p->turn = (struct turn){.run = turn_came};
+	p->active_ms = loop_now();
+	p->flow[0].buffer = early;
+	p->flow[0].held = (uint32_t)early_len;
+	p->end[PUMP_CLIENT].ready = client_ready;
+	p->end[PUMP_TARGET].ready = target_ready;
+	p->end[PUMP_CLIENT].spare |= END_WRITABLE;
+	p->end[PUMP_TARGET].spare |= END_WRITABLE;
+	run(p);
+}
+
+void
+pump_stop(struct pump *p)
+{
+	p->stopped = true;
+	turn_cancel(&p->turn);
+	give_back(&p->flow[0]);
+	give_back(&p->flow[1]);
+}
