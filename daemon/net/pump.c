@@ -166,8 +166,9 @@ flush(struct pump *p, int d)
 	if ((to->spare & END_WRITABLE) == 0)
 		return BLOCKED;
 	if (f->bulk)
+		/* No SPLICE_F_MORE: the last piece would wait 200 ms for a next one. */
 		n = splice(f->pipe->r, NULL, to->fd, NULL, f->held,
-		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (f->fin ? 0 : SPLICE_F_MORE));
+		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	else
 		n = send(to->fd, f->buffer + f->offset, f->held, MSG_NOSIGNAL);
 	if (n == -1) {
