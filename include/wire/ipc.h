@@ -50,6 +50,9 @@ struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /
 struct ipc_audit_state { uint32_t state; /* 0 ok, 1 refusing, 2 dropping */ uint32_t error; /* errno */ uint64_t seq; };
 struct ipc_compiled { uint32_t ok; uint32_t errors, warnings, rules; uint8_t hash[32]; };
 
+/* The true length of ipc_listeners with so many in its list; longer or shorter ones are illegal. */
+size_t ipc_listeners_length(uint32_t count);
+
 #define IPC_MAX_BODY 16384
 #define IPC_MAX_FDS 64
 

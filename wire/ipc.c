@@ -1,0 +1,92 @@
+/*
+ * wire/ipc.c - see wire/ipc.h: the table of messages between our processes and the
+ * check of a packet against it. Pure; run at both ends of every channel, since
+ * the sender may be a process that an attacker has taken.
+ */
+#include "wire/ipc.h"
+
+#include <string.h>
+
+#define P (1 << ROLE_PARENT)
+#define W (1 << ROLE_WORKER)
+#define L (1 << ROLE_LEDGER)
+#define C (1 << ROLE_COMPILE)
+
+#define EMPTY 0, 0
+#define ONE(type) sizeof(struct type), sizeof(struct type)
+
+/* word, from, to, body bytes min and max, descriptors min and max */
+const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
+    [IPC_NONE] = {"none", 0, 0, EMPTY, 0, 0},
+    [IPC_BOOKS] = {"books", P, W | L, ONE(ipc_books), 2, 2},
+    [IPC_TALLY] = {"tally", P, W | L, EMPTY, 1, 1},
+    [IPC_LISTENERS] = {"listeners", P, W, offsetof(struct ipc_listeners, list),
+		       sizeof(struct ipc_listeners), 0, IPC_MAX_FDS},
+    [IPC_POLICY] = {"policy", P, W | L, ONE(ipc_policy), 2, 2},
+    [IPC_START] = {"start", P, W, EMPTY, 0, 0},
+    [IPC_DRAIN] = {"drain", P, W | L, ONE(ipc_drain), 0, 0},
+    [IPC_WORKER_GONE] = {"worker-gone", P, L, ONE(ipc_worker_gone), 0, 0},
+    [IPC_AUDIT_FILE] = {"audit-file", P, L, EMPTY, 1, 1},
+    [IPC_READY] = {"ready", W | L, P, EMPTY, 0, 0},
+    [IPC_POLICY_TAKEN] = {"policy-taken", W | L, P, ONE(ipc_policy_taken), 0, 0},
+    [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
+    [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
+    [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_BODY, 0, 0},
+};
+
+size_t
+ipc_listeners_length(uint32_t count)
+{
+	return offsetof(struct ipc_listeners, list) + (size_t)count * sizeof(struct ipc_listener);
+}
+
+static bool
+listeners_fit(const void *body, size_t len, unsigned fds)
+{
+	uint32_t count;
+
+	memcpy(&count, (const char *)body + offsetof(struct ipc_listeners, count), sizeof count);
+	return count <= IPC_MAX_FDS && len == ipc_listeners_length(count) && fds == count;
+}
+
+static bool
+compiled_fit(const void *body, size_t len, unsigned fds)
+{
+	(void)body;
+	(void)len;
+	return fds == 0 || fds == 2; /* settings and policy, or neither */
+}
+
+/* What bounds alone cannot say. */
+static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds) = {
+    [IPC_LISTENERS] = listeners_fit,
+    [IPC_COMPILED] = compiled_fit,
+};
+
+bool
+ipc_check(const void *packet, size_t len, unsigned fds, enum ipc_role from, enum ipc_role to,
+	  enum ipc_type *type, const void **body, size_t *body_len)
+{
+	const struct ipc_rule *rule;
+	struct ipc_head head;
+	const void *inside;
+
+	if (len < sizeof head || (unsigned)from >= ROLE_COUNT || (unsigned)to >= ROLE_COUNT)
+		return false;
+	memcpy(&head, packet, sizeof head);
+	if (head.type >= IPC_TYPE_COUNT || head.reserved != 0 || head.length != len - sizeof head)
+		return false;
+	rule = &ipc_table[head.type];
+	if (!(rule->from >> from & 1) || !(rule->to >> to & 1))
+		return false;
+	if (head.length < rule->min || head.length > rule->max || fds < rule->min_fds ||
+	    fds > rule->max_fds)
+		return false;
+	inside = (const char *)packet + sizeof head;
+	if (fits[head.type] != NULL && !fits[head.type](inside, head.length, fds))
+		return false;
+	*type = (enum ipc_type)head.type;
+	*body = inside;
+	*body_len = head.length;
+	return true;
+}
