@@ -56,7 +56,10 @@ struct card {
 	int64_t told_ns;	/* wall, when the start record's event happened */
 	int64_t end_ns;		/* wall; last event */
 	uint64_t duration_ns;	/* monotonic, last event */
-	uint64_t up, down;	/* live: bytes from client to target, from target to client */
+	union {			/* live: bytes from client to target, from target to client */
+		struct { uint64_t up, down; };
+		uint64_t bytes[2];
+	};
 	struct addr source, destination, nat;
 	uint16_t source_port, destination_port, nat_port;
 	uint8_t name_len, user_len, userid_len; /* destination as sent, user, SOCKS4 USERID */

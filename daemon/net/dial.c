@@ -120,7 +120,8 @@ stagger_fired(struct timer *t)
 {
 	struct dial *d = (struct dial *)((char *)t - offsetof(struct dial, stagger));
 
-	/* Every place hangs and more addresses wait: all are to be tried, so the oldest gives way. */
+	/* Every place hangs and more addresses wait: all are to be tried, so the oldest gives way.
+	 */
 	if (vacant(d) == NULL) {
 		note_error(d, ETIMEDOUT);
 		watch_close(oldest(d)->watch);
@@ -145,8 +146,8 @@ begin(struct dial *d, struct dial_attempt *a)
 		note_error(d, errno);
 		return false;
 	}
-	if (watch_add(a->watch, fd, WATCH_TCP, a->watch == d->target ? d->target_ready : attempt_ready) ==
-	    -1) {
+	if (watch_add(a->watch, fd, WATCH_TCP,
+		      a->watch == d->target ? d->target_ready : attempt_ready) == -1) {
 		note_error(d, errno);
 		close(fd);
 		return false;
@@ -164,9 +165,9 @@ next_attempt(struct dial *d)
 		if (a == NULL || begin(d, a)) {
 			if (d->next < d->count)
 				timer_set(&d->stagger,
-				    loop_now() +
-					(vacant(d) != NULL ? DIAL_STAGGER_MS : DIAL_CROWDED_MS),
-				    stagger_fired);
+					  loop_now() + (vacant(d) != NULL ? DIAL_STAGGER_MS
+									  : DIAL_CROWDED_MS),
+					  stagger_fired);
 			return;
 		}
 	}

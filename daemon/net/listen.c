@@ -22,7 +22,8 @@ listen_reserve(void)
 	return reserve != -1;
 }
 
-/* Out of descriptors: without this the connection would stay in the backlog, and the client hang. */
+/* Out of descriptors: without this the connection would stay in the backlog, and the client hang.
+ */
 static void
 refuse_one(struct listener *l)
 {
@@ -53,7 +54,8 @@ acceptable(struct watch *w, uint32_t events)
 		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd == -1) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM)
 				refuse_one(l);
 			else if (errno == ECONNABORTED || errno == EINTR)
 				continue;

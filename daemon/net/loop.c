@@ -2,8 +2,8 @@
  * net/loop.c - see net/loop.h. The worker; waits only in epoll_wait.
  *
  * The wheel has 4096 slots of 16 ms (65 s). A timer that lies further away is filed
- * in the last slot and filed again when its turn comes; that is also how a timer whose time was moved later
- * is kept, so that activity on a session costs one store and no list work.
+ * in the last slot and filed again when its turn comes; that is also how a timer whose time was
+ * moved later is kept, so that activity on a session costs one store and no list work.
  */
 #include "net/loop.h"
 

@@ -1,8 +1,9 @@
 /*
  * net/order.c - see net/order.h. The worker; never blocks.
  *
- * Of RFC 6724 section 6 the rules that matter to a proxy are kept: 1 (usable), 2 (scope), 5 (label),
- * 6 (precedence), 8 (smaller scope), 9 (longest prefix, IPv6 only), 10 (as the server said).
+ * Of RFC 6724 section 6 the rules that matter to a proxy are kept: 1 (usable), 2 (scope), 5
+ * (label), 6 (precedence), 8 (smaller scope), 9 (longest prefix, IPv6 only), 10 (as the server
+ * said).
  */
 #include "net/order.h"
 
@@ -21,11 +22,11 @@ static const struct {
 	uint8_t b[4];
 	uint8_t bits, precedence, label;
 } table[] = {
-	{{0x20, 0x02}, 16, 30, 2},  /* 2002::/16 */
-	{{0x20, 0x01, 0, 0}, 32, 5, 5}, /* 2001::/32 */
-	{{0xfc}, 7, 3, 13},	    /* fc00::/7 */
-	{{0xfe, 0xc0}, 10, 1, 11},  /* fec0::/10 */
-	{{0x3f, 0xfe}, 16, 1, 12},  /* 3ffe::/16 */
+    {{0x20, 0x02}, 16, 30, 2},      /* 2002::/16 */
+    {{0x20, 0x01, 0, 0}, 32, 5, 5}, /* 2001::/32 */
+    {{0xfc}, 7, 3, 13},             /* fc00::/7 */
+    {{0xfe, 0xc0}, 10, 1, 11},      /* fec0::/10 */
+    {{0x3f, 0xfe}, 16, 1, 12},      /* 3ffe::/16 */
 };
 
 struct candidate {
@@ -215,7 +216,8 @@ order_addresses(struct addr *list, size_t count)
 		count = ORDER_MAX;
 	for (size_t i = 1; i < count; i++)
 		mixed |= addr_is4(&list[i]) != addr_is4(&list[0]);
-	if (!mixed) /* one family: the server's order (round robin) stands; nothing to ask the kernel */
+	if (!mixed) /* one family: the server's order (round robin) stands; nothing to ask the
+		       kernel */
 		return;
 	for (size_t i = 0; i < count; i++)
 		has[i] = source_of(&list[i], &sources[i]);

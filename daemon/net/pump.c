@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #define PIPE_BYTES (512 * 1024)
-#define PIPES_MAX 64		   /* a worker; 64 of 512 KiB stay under pipe-user-pages-soft twice */
-#define PIPES_SPARE 16		   /* kept open between uses */
-#define BUDGET (1024 * 1024)	   /* a direction a round: others wait */
-#define FULL_READS 2		   /* in a row: it is bulk */
-#define BULK_LOW (16 * 1024)	   /* a round that moved less is no bulk any more: below this copying is cheaper */
+#define PIPES_MAX 64         /* a worker; 64 of 512 KiB stay under pipe-user-pages-soft twice */
+#define PIPES_SPARE 16       /* kept open between uses */
+#define BUDGET (1024 * 1024) /* a direction a round: others wait */
+#define FULL_READS 2         /* in a row: it is bulk */
+#define BULK_LOW                                                                                   \
+	(16 * 1024) /* a round that moved less is no bulk any more: below this copying is cheaper  \
+		     */
 
 uint8_t pump_hot[HOT_SIZE] __attribute__((aligned(64)));
 
@@ -168,7 +170,7 @@ flush(struct pump *p, int d)
 	if (f->bulk)
 		/* No SPLICE_F_MORE: the last piece would wait 200 ms for a next one. */
 		n = splice(f->pipe->r, NULL, to->fd, NULL, f->held,
-		    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	else
 		n = send(to->fd, f->buffer + f->offset, f->held, MSG_NOSIGNAL);
 	if (n == -1) {
@@ -243,7 +245,7 @@ fill_by_splice(struct pump *p, int d, size_t *took)
 	struct flow *f = &p->flow[d];
 	struct watch *from = &p->end[d];
 	ssize_t n = splice(from->fd, NULL, f->pipe->w, NULL, f->pipe->size,
-	    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n == -1) {
 		if (errno == EAGAIN)
@@ -321,7 +323,7 @@ uint32_t
 pump_flags(uint32_t events)
 {
 	return ((events & EPOLLIN) ? END_READABLE : 0) | ((events & EPOLLOUT) ? END_WRITABLE : 0) |
-	    ((events & EPOLLRDHUP) ? END_FIN_SEEN | END_READABLE : 0);
+	       ((events & EPOLLRDHUP) ? END_FIN_SEEN | END_READABLE : 0);
 }
 
 static void
@@ -335,7 +337,8 @@ end_ready(struct pump *p, int end, uint32_t events)
 		}
 		return;
 	}
-	/* The direction that the event is about first; then the other, which may have been waiting. */
+	/* The direction that the event is about first; then the other, which may have been waiting.
+	 */
 	run(p);
 }
 
@@ -343,14 +346,14 @@ static void
 client_ready(struct watch *w, uint32_t events)
 {
 	end_ready((struct pump *)((char *)w - offsetof(struct pump, end[PUMP_CLIENT])), PUMP_CLIENT,
-	    events);
+		  events);
 }
 
 static void
 target_ready(struct watch *w, uint32_t events)
 {
 	end_ready((struct pump *)((char *)w - offsetof(struct pump, end[PUMP_TARGET])), PUMP_TARGET,
-	    events);
+		  events);
 }
 
 static void
@@ -361,7 +364,7 @@ turn_came(struct turn *t)
 
 void
 pump_start(struct pump *p, const struct pump_calls *calls, uint64_t bytes[2], uint8_t *early,
-    size_t early_len)
+	   size_t early_len)
 {
 	memset(p->flow, 0, sizeof p->flow);
 	p->calls = calls;

@@ -1,5 +1,6 @@
 /*
- * net/resolver.c - see net/resolver.h. The worker; never blocks (c-ares reads /etc/hosts, a local file).
+ * net/resolver.c - see net/resolver.h. The worker; never blocks (c-ares reads /etc/hosts, a local
+ * file).
  */
 #include "net/resolver.h"
 
@@ -20,13 +21,13 @@
 enum { FAMILY4, FAMILY6, FAMILIES };
 
 struct lookup {
-	struct lookup *next;	     /* in its bucket */
+	struct lookup *next;          /* in its bucket */
 	struct lookup *newer, *older; /* by last use */
 	struct waiter *waiters;
 	struct timer delay;
 	uint32_t hash;
 	uint8_t pending; /* queries out, a bit a family */
-	bool told;	 /* an answer was given: this is a cache entry */
+	bool told;       /* an answer was given: this is a cache entry */
 	bool good, failed;
 	uint32_t ttl;
 	int64_t expires_ms;
@@ -74,8 +75,8 @@ static void arm_timer(struct channel_state *c);
 static void
 timed_out(struct timer *t)
 {
-	struct channel_state *c = (struct channel_state *)((char *)t -
-	    offsetof(struct channel_state, timer));
+	struct channel_state *c =
+	    (struct channel_state *)((char *)t - offsetof(struct channel_state, timer));
 
 	ares_process_fd(c->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	arm_timer(c);
@@ -89,7 +90,7 @@ arm_timer(struct channel_state *c)
 	timer_stop(&c->timer);
 	if (next != NULL)
 		timer_set(&c->timer, loop_now() + next->tv_sec * 1000 + next->tv_usec / 1000 + 1,
-		    timed_out);
+			  timed_out);
 }
 
 static void
@@ -100,7 +101,7 @@ socket_ready(struct watch *w, uint32_t events)
 	bool read = (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
 
 	ares_process_fd(c->ares, read ? w->fd : ARES_SOCKET_BAD,
-	    (events & EPOLLOUT) != 0 ? w->fd : ARES_SOCKET_BAD);
+			(events & EPOLLOUT) != 0 ? w->fd : ARES_SOCKET_BAD);
 	arm_timer(c);
 }
 
@@ -131,7 +132,8 @@ socket_wanted(void *data, ares_socket_t fd, int readable, int writable)
 	} else
 		watch_remove(&s->watch);
 	if (watch_add(&s->watch, fd, events, socket_ready) == -1)
-		s->watch.fd = fd; /* c-ares finds out by its time-out; the entry goes when it closes */
+		s->watch.fd =
+		    fd; /* c-ares finds out by its time-out; the entry goes when it closes */
 }
 
 static void
@@ -164,10 +166,10 @@ channels_new(const struct resolver_options *o)
 		};
 
 		if (ares_init_options(&list[i].ares, &options,
-			ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-			    ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS ||
+				      ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+					  ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS ||
 		    (o->servers[0] != '\0' &&
-			ares_set_servers_ports_csv(list[i].ares, o->servers) != ARES_SUCCESS)) {
+		     ares_set_servers_ports_csv(list[i].ares, o->servers) != ARES_SUCCESS)) {
 			channels_free(list);
 			return NULL;
 		}
@@ -275,8 +277,8 @@ tell(struct lookup *l)
 {
 	struct waiter *w;
 	struct answer a;
-	uint32_t ttl = l->ttl < resolver.options.cache_max_ttl ? l->ttl
-								: resolver.options.cache_max_ttl;
+	uint32_t ttl =
+	    l->ttl < resolver.options.cache_max_ttl ? l->ttl : resolver.options.cache_max_ttl;
 
 	timer_stop(&l->delay);
 	order(l);
@@ -313,10 +315,12 @@ take_addresses(struct lookup *l, uint8_t family, const struct ares_addrinfo *inf
 
 		if (n->ai_family == AF_INET && family == FAMILY4)
 			*a = addr_from_bytes4(
-			    (const uint8_t *)&((const struct sockaddr_in *)(void *)n->ai_addr)->sin_addr);
+			    (const uint8_t *)&((const struct sockaddr_in *)(void *)n->ai_addr)
+				->sin_addr);
 		else if (n->ai_family == AF_INET6 && family == FAMILY6)
-			*a = addr_from_bytes16((const uint8_t *)&(
-			    (const struct sockaddr_in6 *)(void *)n->ai_addr)->sin6_addr);
+			*a = addr_from_bytes16(
+			    (const uint8_t *)&((const struct sockaddr_in6 *)(void *)n->ai_addr)
+				->sin6_addr);
 		else
 			continue;
 		l->count[family]++;
@@ -389,7 +393,8 @@ ask_both(struct lookup *l)
 	l->ttl = UINT32_MAX;
 	l->good = l->failed = false;
 	l->count[FAMILY4] = l->count[FAMILY6] = 0;
-	/* Both bits are set before the first is asked: an answer at once must not look like the last. */
+	/* Both bits are set before the first is asked: an answer at once must not look like the
+	 * last. */
 	ask_family(l, FAMILY6);
 	ask_family(l, FAMILY4);
 }
@@ -430,7 +435,8 @@ resolver_ask(const char *name, struct waiter *w, struct answer *now)
 		ask_both(l);
 		if (l->pending == 0 && !l->told)
 			tell(l);
-		if (l->told) { /* from /etc/hosts; if it may not be kept it is freed after this round */
+		if (l->told) { /* from /etc/hosts; if it may not be kept it is freed after this
+				  round */
 			*now = answer_of(l);
 			return now->status;
 		}

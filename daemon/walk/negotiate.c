@@ -1,0 +1,82 @@
+/*
+ * walk/negotiate.c - which SOCKS it is, and for SOCKS5 which method (RFC 1928 section 3): the
+ * strongest that the client offers and that some rule still possible for it accepts.
+ */
+#include "walk/session.h"
+
+#include <sys/socket.h>
+
+/* Strongest first (PROTOCOL "SOCKS5"), with the identities that each can prove. */
+static const struct {
+	uint8_t method;
+	uint32_t proves;
+} strength[] = {
+    {METHOD_NONE, AUTH_NONE | AUTH_IDENT},
+};
+
+static uint8_t
+choose(const struct socks5_methods *offered, uint32_t accepted)
+{
+	for (size_t i = 0; i < sizeof strength / sizeof strength[0]; i++)
+		if (socks5_offers(offered, strength[i].method) &&
+		    (accepted & strength[i].proves) != 0)
+			return strength[i].method;
+	return METHOD_UNACCEPTABLE;
+}
+
+static enum step
+greet(struct session *s)
+{
+	struct approach *a = s->approach;
+	struct socks5_methods offered;
+	enum socks_fault fault;
+	uint8_t reply[SOCKS5_METHOD_REPLY];
+	size_t used;
+
+	switch (socks5_greeting_decode(a->in + a->in_used, a->in_len - a->in_used, &offered, &fault,
+				       &used)) {
+	case DECODE_MORE:
+		return STEP_WAIT;
+	case DECODE_BAD:
+		return session_end(s, END_MALFORMED);
+	case DECODE_OK:
+		break;
+	}
+	a->in_used += used;
+	a->facts.known |= FACT_VERSION;
+	a->facts.version = 5;
+	rules_evaluate(walk.policy, &a->facts, &a->answer);
+	a->methods = a->answer.verdict == RULES_DENY ? 0 : a->answer.methods;
+	a->method = choose(&offered, a->methods);
+	if (a->method == METHOD_UNACCEPTABLE) {
+		s->card->rule = a->answer.verdict == RULES_DENY ? a->answer.rule : RULE_DEFAULT;
+		return session_end(s, END_NO_METHOD);
+	}
+	a->greeted = true;
+	socks5_method_reply(reply, a->method);
+	if (send(session_client(s)->fd, reply, sizeof reply, MSG_NOSIGNAL) != sizeof reply)
+		return session_end(s, END_CLIENT_RESET);
+	return STEP_NEXT;
+}
+
+enum step
+negotiate_step(struct session *s)
+{
+	struct approach *a = s->approach;
+
+	if (!session_read(s))
+		return STEP_OVER;
+	if (a->in_len == 0)
+		return STEP_WAIT;
+	switch (a->in[0]) {
+	case 4:
+		s->card->version = 4;
+		a->facts.known |= FACT_VERSION;
+		a->facts.version = 4;
+		return STEP_NEXT;
+	case 5:
+		s->card->version = 5;
+		return greet(s);
+	}
+	return session_end(s, END_NOT_SOCKS);
+}

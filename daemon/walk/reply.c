@@ -1,0 +1,91 @@
+/*
+ * walk/reply.c - what the client is told: success only after the start record stands in the books
+ * ("no record, no session"), or why not.
+ */
+#include "walk/session.h"
+
+#include <sys/socket.h>
+
+#include "net/conn.h"
+
+static size_t
+reply_bytes(const struct session *s, uint8_t code, const struct endpoint *at,
+	    uint8_t out[SOCKS5_REPLY_MAX])
+{
+	if (s->card->version == 4) {
+		socks4_reply(out, code, at);
+		return SOCKS4_REPLY;
+	}
+	return socks5_reply(out, code, at);
+}
+
+static bool
+tell(struct session *s, const uint8_t *bytes, size_t len)
+{
+	return send(session_client(s)->fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+enum step
+reply_step(struct session *s)
+{
+	struct card *c = s->card;
+	struct endpoint local;
+	uint8_t out[SOCKS5_REPLY_MAX];
+	size_t len;
+
+	/* A new policy may have come while we connected. */
+	if (s->judged != walk.generation && !decide_again(s)) {
+		c->rule = RULE_DEFAULT;
+		c->policy = walk.generation;
+		return session_end(s, END_DENIED);
+	}
+	if (!conn_local(session_target(s)->fd, &local))
+		return session_end(s, END_INTERNAL);
+	c->nat = local.addr;
+	c->nat_port = local.port;
+	c->reply = c->version == 4 ? 90 : 0;
+	c->flags |= CARD_HAS_NAT | CARD_REPLIED;
+	c->told_ns = loop_wall_ns();
+	len = reply_bytes(s, c->reply, &local, out);
+	books_tell(walk.books, c, EVENT_START);
+	/* From here on it is a session: what goes wrong now is its end, not a refusal. */
+	s->stage = AT_RELAY;
+	if (!tell(s, out, len))
+		return session_end(s, END_CLIENT_RESET);
+	s->stage = AT_REPLY;
+	return STEP_NEXT;
+}
+
+/* The code for a SOCKS5 client that waits for another message than the reply. */
+static bool
+refuse_greeting(struct session *s)
+{
+	uint8_t out[SOCKS5_METHOD_REPLY];
+
+	if (s->ending != END_NO_METHOD && s->ending != END_MALFORMED && s->ending != END_LIMIT)
+		return false;
+	socks5_method_reply(out, METHOD_UNACCEPTABLE);
+	if (!tell(s, out, sizeof out))
+		return false;
+	s->card->reply = METHOD_UNACCEPTABLE;
+	s->card->flags |= CARD_REPLIED;
+	return true;
+}
+
+bool
+reply_refusal(struct session *s)
+{
+	const struct ending_row *row = &endings[s->ending];
+	uint8_t out[SOCKS5_REPLY_MAX], code;
+
+	code = s->card->version == 4 ? row->socks4 : row->socks5;
+	if (s->card->version == 0 || code == 0)
+		return false;
+	if (s->card->version == 5 && !s->approach->greeted)
+		return refuse_greeting(s);
+	if (!tell(s, out, reply_bytes(s, code, NULL, out)))
+		return false;
+	s->card->reply = code;
+	s->card->flags |= CARD_REPLIED;
+	return true;
+}

@@ -1,0 +1,401 @@
+/*
+ * walk/session.c - the table of stages and the walk through it, see walk/session.h.
+ * The worker; never blocks.
+ */
+#include "walk/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/conn.h"
+
+#define LINGER_MS 2000            /* for a refused client to read its reply and leave */
+#define LINGER_BYTES (256 * 1024) /* what it may still send meanwhile */
+
+struct walk walk;
+
+static enum step
+account_step(struct session *s)
+{
+	(void)s;
+	return STEP_OVER; /* nothing comes behind the account */
+}
+
+static const struct {
+	const char *word;
+	enum step (*step)(struct session *s);
+} stages[AT_COUNT] = {
+    [AT_ACCEPT] = {"accept", accept_step},
+    [AT_NEGOTIATE] = {"negotiate", negotiate_step},
+    [AT_AUTHENTICATE] = {"authenticate", authenticate_step},
+    [AT_REQUEST] = {"request", request_step},
+    [AT_IDENTIFY] = {"identify", identify_step},
+    [AT_RESOLVE] = {"resolve", resolve_step},
+    [AT_DECIDE] = {"decide", decide_step},
+    [AT_OPEN] = {"open", connect_step},
+    [AT_REPLY] = {"reply", reply_step},
+    [AT_RELAY] = {"relay", relay_step},
+    [AT_ACCOUNT] = {"account", account_step},
+};
+
+static struct session *
+session_of_client(struct watch *w)
+{
+	return (struct session *)((char *)w - offsetof(struct session, pump.end[PUMP_CLIENT]));
+}
+
+struct session *
+session_of_timer(struct timer *t)
+{
+	return (struct session *)((char *)t - offsetof(struct session, timer));
+}
+
+static void
+session_free(struct session *s)
+{
+	timer_stop(&s->timer);
+	if (walk.rejudge_at == s)
+		walk.rejudge_at = s->next;
+	*s->link = s->next;
+	if (s->next != NULL)
+		s->next->link = s->link;
+	walk.session_count--;
+	loop_free_later(s);
+}
+
+static void
+leave_approach(struct session *s)
+{
+	struct approach *a = s->approach;
+
+	if (a == NULL)
+		return;
+	resolver_forget(&a->waiter);
+	if (a->dialling && !a->dialled)
+		dial_stop(&a->dial);
+	s->approach = NULL;
+	loop_free_later(a); /* an attempt's watch may still stand in this round's events */
+}
+
+/* ---- letting a refused client go ------------------------------------------------- */
+
+static void
+let_go(struct session *s)
+{
+	watch_close(session_client(s));
+	session_free(s);
+}
+
+/*
+ * A close with unread bytes behind it would send RST, and RST destroys a reply that is still on
+ * its way: so read what comes until the client has seen the end, for a short time only.
+ */
+static void
+lingering(struct watch *w, uint32_t events)
+{
+	struct session *s = session_of_client(w);
+	ssize_t n;
+
+	if ((events & (EPOLLERR | EPOLLHUP)) == 0)
+		while ((n = recv(w->fd, pump_hot, HOT_SIZE, 0)) > 0) {
+			s->end_by_ms -= n; /* counts down LINGER_BYTES */
+			if (s->end_by_ms <= 0)
+				break;
+			if (n < HOT_SIZE && (events & EPOLLRDHUP) == 0)
+				return;
+		}
+	else
+		n = 0;
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	let_go(s);
+}
+
+static void
+lingered(struct timer *t)
+{
+	let_go(session_of_timer(t));
+}
+
+static void
+linger(struct session *s)
+{
+	struct watch *w = session_client(s);
+
+	shutdown(w->fd, SHUT_WR);
+	w->ready = lingering;
+	s->end_by_ms = LINGER_BYTES;
+	timer_stop(&s->timer);
+	timer_set(&s->timer, loop_now() + LINGER_MS, lingered);
+	lingering(w, w->spare & END_FIN_SEEN ? EPOLLRDHUP : 0);
+}
+
+/* ---- the end ------------------------------------------------------------------------ */
+
+static void
+close_both(struct session *s)
+{
+	/* An end that was reset makes the other end see a reset, as without us. */
+	if (s->ending == END_CLIENT_RESET && session_target(s)->fd != -1)
+		conn_reset(session_target(s)->fd);
+	if (s->ending == END_TARGET_RESET && s->stage == AT_RELAY)
+		conn_reset(session_client(s)->fd);
+	watch_close(session_target(s));
+}
+
+/* Every death leaves by here: reply, account, close. */
+static void
+session_leave(struct session *s)
+{
+	bool told = s->stage < AT_RELAY && reply_refusal(s);
+
+	if (s->stage >= AT_RELAY)
+		pump_stop(&s->pump);
+	close_both(s);
+	account_close(s);
+	leave_approach(s);
+	s->stage = AT_ACCOUNT;
+	if (told && walk.session_count < walk.session_most)
+		linger(s);
+	else
+		let_go(s);
+}
+
+enum step
+session_end(struct session *s, enum ending why)
+{
+	if (s->ending == END_NONE)
+		s->ending = (uint8_t)why;
+	return STEP_OVER;
+}
+
+void
+session_stop(struct session *s, enum ending why)
+{
+	if (s->card == NULL)
+		return; /* it is only being let go */
+	session_end(s, why);
+	session_leave(s);
+}
+
+void
+session_walk(struct session *s)
+{
+	for (;;) {
+		switch (stages[s->stage].step(s)) {
+		case STEP_NEXT:
+			s->stage++;
+			break;
+		case STEP_WAIT:
+			return;
+		case STEP_OVER:
+			session_leave(s);
+			return;
+		}
+	}
+}
+
+/* ---- the client's side until the relay ------------------------------------------------ */
+
+bool
+session_read(struct session *s)
+{
+	struct approach *a = s->approach;
+	struct watch *w = session_client(s);
+	size_t room = sizeof a->in - a->in_len;
+	ssize_t n;
+
+	if ((w->spare & END_READABLE) == 0 || room == 0)
+		return true;
+	n = recv(w->fd, a->in + a->in_len, room, 0);
+	if (n == -1) {
+		if (errno == EAGAIN || errno == EINTR) {
+			w->spare &= ~(uint32_t)END_READABLE;
+			return true;
+		}
+		session_end(s, END_CLIENT_RESET);
+		return false;
+	}
+	if (n == 0) {
+		session_end(s, END_CLIENT_CLOSED);
+		return false;
+	}
+	/* A short read has emptied the socket; but a FIN that was announced is still to be read. */
+	if ((size_t)n < room && (w->spare & END_FIN_SEEN) == 0)
+		w->spare &= ~(uint32_t)END_READABLE;
+	a->in_len += (size_t)n;
+	return true;
+}
+
+/* While we look up and connect: a client that left cancels; one that only half-closed behind
+ * bytes it sent early does not (PROTOCOL "Traps"). */
+static bool
+client_left(struct session *s)
+{
+	uint8_t byte;
+	ssize_t n;
+
+	if (s->approach->in_len > s->approach->in_used)
+		return false;
+	n = recv(session_client(s)->fd, &byte, 1, MSG_PEEK);
+	return n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR);
+}
+
+static void
+client_event(struct watch *w, uint32_t events)
+{
+	struct session *s = session_of_client(w);
+
+	w->spare |= pump_flags(events);
+	if (events & EPOLLERR) {
+		session_stop(s, END_CLIENT_RESET);
+		return;
+	}
+	if (s->stage <= AT_REQUEST) {
+		if ((w->spare & END_READABLE) != 0)
+			session_walk(s);
+		return;
+	}
+	if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && client_left(s))
+		session_stop(s, END_CLIENT_CLOSED);
+}
+
+static void
+deadline(struct timer *t)
+{
+	struct session *s = session_of_timer(t);
+
+	session_stop(s, s->stage <= AT_REQUEST ? END_HANDSHAKE_TIMEOUT : END_CONNECT_TIMEOUT);
+}
+
+/* ---- a new policy --------------------------------------------------------------------- */
+
+#define REJUDGE_BATCH 256 /* sessions a round: about a quarter of a millisecond */
+
+static void
+rejudge_some(struct turn *t)
+{
+	for (int i = 0; i < REJUDGE_BATCH && walk.rejudge_at != NULL; i++) {
+		struct session *s = walk.rejudge_at;
+
+		walk.rejudge_at = s->next;
+		if (s->stage != AT_RELAY || s->card == NULL || s->judged == walk.generation)
+			continue; /* on its way: it is judged when it gets there */
+		if (!decide_again(s)) {
+			walk.revoked++;
+			session_stop(s, END_REVOKED);
+		}
+	}
+	if (walk.rejudge_at != NULL)
+		turn_ask(t, rejudge_some);
+	else
+		walk.rejudged();
+}
+
+void
+session_rejudge_all(void)
+{
+	static struct turn turn;
+
+	walk.revoked = 0;
+	walk.rejudge_at = walk.sessions;
+	turn_ask(&turn, rejudge_some);
+}
+
+void
+session_stop_all(enum ending why)
+{
+	struct session *s, *next;
+
+	/* Newcomers stand at the head; what is only being let go has no card and is let go at once.
+	 */
+	for (s = walk.sessions; s != NULL; s = next) {
+		next = s->next;
+		if (s->card == NULL)
+			let_go(s);
+		else
+			session_stop(s, why);
+	}
+}
+
+/* ---- the beginning -------------------------------------------------------------------- */
+
+static struct session *
+session_new(void)
+{
+	struct session *s = malloc(sizeof *s);
+
+	if (s == NULL)
+		return NULL;
+	s->approach = malloc(sizeof *s->approach);
+	if (s->approach == NULL) {
+		free(s);
+		return NULL;
+	}
+	/* Not the whole approach: its buffers are written before they are read. */
+	memset(s->approach, 0, offsetof(struct approach, found));
+	s->approach->session = s;
+	s->approach->dialling = s->approach->dialled = false;
+	s->approach->found_count = 0;
+	memset(&s->pump, 0, sizeof s->pump);
+	s->pump.end[PUMP_TARGET].fd = -1;
+	s->timer.link = NULL;
+	s->card = NULL;
+	s->end_by_ms = 0;
+	s->idle_ms = 0;
+	s->judged = 0;
+	s->stage = AT_ACCEPT;
+	s->ending = END_NONE;
+	s->next = walk.sessions;
+	if (s->next != NULL)
+		s->next->link = &s->next;
+	s->link = &walk.sessions;
+	walk.sessions = s;
+	walk.session_count++;
+	return s;
+}
+
+static void
+count(enum books_counter which)
+{
+	_Atomic uint64_t *c = books_counter(walk.books, which);
+
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+void
+session_begin(struct listener *from, int fd, const struct endpoint *client)
+{
+	struct card *card = card_take(walk.books, loop_wall_ns());
+	struct session *s;
+	struct watch *w;
+
+	if (card == NULL || (s = session_new()) == NULL) {
+		count(COUNT_REFUSED_LEDGER); /* no record, no session */
+		if (card != NULL)
+			card_drop(walk.books, card);
+		close(fd);
+		return;
+	}
+	s->card = card;
+	s->start_ns = loop_now_ns();
+	card->listener = from->number;
+	card->source = client->addr;
+	card->source_port = client->port;
+	card->policy = walk.generation;
+	card->rule = RULE_DEFAULT;
+	w = session_client(s);
+	w->spare = END_WRITABLE;
+	w->fd = fd;
+	if (watch_add(w, fd, WATCH_TCP, client_event) == -1) {
+		session_stop(s, END_LIMIT);
+		return;
+	}
+	count(COUNT_ACCEPTED);
+	timer_set(&s->timer, loop_now() + walk.settings->timeouts.handshake, deadline);
+	session_walk(s);
+}

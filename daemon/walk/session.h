@@ -1,0 +1,149 @@
+/*
+ * walk/session.h - one client's life is one walk, forward only, one file a stage:
+ *
+ *   accept > negotiate > authenticate > request > identify > resolve > decide > open > reply > relay > account
+ *
+ * session.c holds the table of stages and walks it. A step looks at what it has: STEP_NEXT (my stage is
+ * done), STEP_WAIT (an event will call the walk again) or STEP_OVER (session_end was told why). Events
+ * record what happened and call session_walk; no stage calls another. First cause wins.
+ *
+ * A stage reads the sections of struct approach above its own and writes its own. What only the way to the
+ * relay needs is in the approach, which is freed when the relay starts.
+ */
+#ifndef WALK_SESSION_H
+#define WALK_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "books/books.h"
+#include "books/tally.h"
+#include "net/dial.h"
+#include "net/listen.h"
+#include "net/loop.h"
+#include "net/pump.h"
+#include "net/resolver.h"
+#include "rules/rules.h"
+#include "settings/settings.h"
+#include "walk/endings.h"
+#include "wire/socks.h"
+
+enum step { STEP_NEXT, STEP_WAIT, STEP_OVER };
+
+enum stage {
+	AT_ACCEPT, AT_NEGOTIATE, AT_AUTHENTICATE, AT_REQUEST, AT_IDENTIFY, AT_RESOLVE, AT_DECIDE, AT_OPEN,
+	AT_REPLY, AT_RELAY, AT_ACCOUNT, AT_COUNT
+};
+
+#define APPROACH_IN 2048 /* the longest request, and some bytes sent early behind it */
+
+struct session;
+struct approach {
+	struct session *session;
+	/* what came from the client: in[used, len) is not consumed yet */
+	size_t in_len, in_used;
+	int64_t stage_ns; /* when the lookup or the dialling began */
+	/* negotiate */
+	uint32_t methods; /* AUTH_ bits that some rule still possible takes */
+	uint8_t method;	  /* chosen SOCKS5 method */
+	bool greeted;
+	/* request */
+	bool requested;
+	struct rules_facts facts;
+	/* resolve */
+	bool asked, resolved;
+	enum resolver_status resolution;
+	struct waiter waiter;
+	struct addr found[RESOLVER_ADDRESSES];
+	size_t found_count;
+	/* decide */
+	struct rules_answer answer;
+	int32_t rules[DIAL_ADDRESSES]; /* of each address to try */
+	/* open */
+	bool dialling, dialled;
+	uint32_t target_events;
+	struct addr egress4, egress6;
+	struct dial dial;
+	struct socks_request request;
+	uint8_t in[APPROACH_IN];
+};
+
+struct session {
+	struct pump pump; /* end[PUMP_CLIENT].watch is the client from accept on */
+	struct timer timer;
+	struct card *card;	   /* NULL: all told, the client is only being let go */
+	struct approach *approach; /* NULL from the relay on */
+	struct session *next, **link;
+	int64_t start_ns; /* monotonic */
+	int64_t end_by_ms; /* lifetime; 0: none. Before the relay: the deadline of the stage */
+	uint32_t idle_ms; /* 0: none */
+	uint32_t judged;  /* generation of the policy that last allowed it */
+	uint8_t stage;	  /* enum stage */
+	uint8_t ending;	  /* enum ending */
+};
+
+/* What every session of this worker shares; filled by the worker before the first client. */
+struct walk {
+	const struct settings *settings;
+	struct policy *policy;
+	uint32_t generation; /* of policy and settings */
+	struct tally_limits limits;
+	struct rules_self self;
+	struct books *books;
+	struct tally *tally;
+	struct session *sessions; /* all, also those being let go */
+	uint32_t session_count, session_most; /* most: what the descriptors allow */
+	/* judging the live sessions again, some a round */
+	struct session *rejudge_at;
+	uint32_t revoked;
+	void (*rejudged)(void); /* all are done */
+};
+extern struct walk walk;
+
+/* A new client; fd is the walk's from now on. */
+void session_begin(struct listener *from, int fd, const struct endpoint *client);
+void session_walk(struct session *s);
+/* Ends it: reply (if the client can still be told), record, close. Returns STEP_OVER for `return session_end(...)`. */
+enum step session_end(struct session *s, enum ending why);
+/* Ends by an event outside of the walk's steps. */
+void session_stop(struct session *s, enum ending why);
+/* After walk.policy and walk.generation have changed: what is forbidden now ends with `revoked`. */
+void session_rejudge_all(void);
+void session_stop_all(enum ending why);
+struct session *session_of_timer(struct timer *t);
+/* The client's unread bytes into approach->in. False: ended (client-closed or client-reset). */
+bool session_read(struct session *s);
+static inline struct watch *
+session_client(struct session *s)
+{
+	return &s->pump.end[PUMP_CLIENT];
+}
+static inline struct watch *
+session_target(struct session *s)
+{
+	return &s->pump.end[PUMP_TARGET];
+}
+
+/* The stages, one file each. */
+enum step accept_step(struct session *s);
+enum step negotiate_step(struct session *s);
+enum step authenticate_step(struct session *s);
+enum step request_step(struct session *s);
+enum step identify_step(struct session *s);
+enum step resolve_step(struct session *s);
+enum step decide_step(struct session *s);
+enum step connect_step(struct session *s);
+enum step reply_step(struct session *s);
+enum step relay_step(struct session *s);
+
+/* decide.c: judges a live session again under walk.policy; true: still allowed. */
+bool decide_again(struct session *s);
+/* reply.c: tells the client of a failure; false: there is nothing to tell or nobody to tell it to. */
+bool reply_refusal(struct session *s);
+/* account.c: the last record; gives the card and what was counted away. */
+void account_close(struct session *s);
+/* relay.c: the pump's limits may have changed. */
+void relay_limits(struct session *s);
+
+#endif

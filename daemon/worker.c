@@ -1,0 +1,416 @@
+/*
+ * daemon/worker.c - the worker's process, see daemon/worker.h: takes what the parent tells, keeps
+ * what all sessions share, and turns the loop. Unprivileged; never blocks; opens no file but those
+ * of its libraries (resolv.conf, hosts).
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "channel.h"
+#include "net/conn.h"
+#include "walk/session.h"
+
+#define OWN_DESCRIPTORS 160 /* listeners, epoll, DNS, the relay's pipes */
+#define LOCALS_EVERY_MS 10000
+
+struct image {
+	void *at;
+	size_t len;
+};
+
+static struct {
+	struct channel channel;
+	struct watch watch;
+	struct listener listeners[SETTINGS_LISTENERS];
+	unsigned listener_count;
+	struct endpoint endpoints[SETTINGS_LISTENERS + 1];
+	struct addr *locals;
+	size_t local_count;
+	bool wildcard;
+	struct timer locals_timer, drain_timer;
+	struct image settings, policy;
+	bool resolver, started, draining, over;
+	int status;
+} worker;
+
+/* ---- images ------------------------------------------------------------------------ */
+
+static bool
+image_map(int fd, struct image *out)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1 || st.st_size <= 0)
+		return false;
+	out->len = (size_t)st.st_size;
+	out->at = mmap(NULL, out->len, PROT_READ, MAP_SHARED, fd, 0);
+	return out->at != MAP_FAILED;
+}
+
+static void
+image_unmap(struct image *i)
+{
+	if (i->at != NULL)
+		munmap(i->at, i->len);
+	i->at = NULL;
+}
+
+/* ---- what counts as ourselves (builtin:self) ------------------------------------------ */
+
+static int
+by_address(const void *a, const void *b)
+{
+	return addr_compare(a, b);
+}
+
+static void
+read_locals(void)
+{
+	struct ifaddrs *list, *i;
+	struct addr *locals;
+	size_t count = 0;
+
+	if (getifaddrs(&list) == -1) {
+		log_warning("cannot read the addresses of this machine: %s", strerror(errno));
+		return;
+	}
+	for (i = list; i != NULL; i = i->ifa_next)
+		count++;
+	locals = calloc(count + 1, sizeof *locals);
+	count = 0;
+	for (i = list; i != NULL && locals != NULL; i = i->ifa_next) {
+		struct endpoint e;
+		struct sockaddr_storage ss = {0};
+
+		if (i->ifa_addr == NULL)
+			continue;
+		if (i->ifa_addr->sa_family == AF_INET)
+			memcpy(&ss, i->ifa_addr, sizeof(struct sockaddr_in));
+		else if (i->ifa_addr->sa_family == AF_INET6)
+			memcpy(&ss, i->ifa_addr, sizeof(struct sockaddr_in6));
+		else
+			continue;
+		if (conn_endpoint(&ss, &e))
+			locals[count++] = e.addr;
+	}
+	freeifaddrs(list);
+	if (locals == NULL)
+		return;
+	qsort(locals, count, sizeof *locals, by_address);
+	free(worker.locals);
+	worker.locals = locals;
+	worker.local_count = count;
+	walk.self.locals = locals;
+	walk.self.local_count = count;
+}
+
+static void
+locals_again(struct timer *t)
+{
+	read_locals();
+	timer_set(t, loop_now() + LOCALS_EVERY_MS, locals_again);
+}
+
+static void
+know_ourselves(void)
+{
+	size_t n = 0;
+	bool wildcard = false;
+
+	for (unsigned i = 0; i < worker.listener_count; i++)
+		worker.endpoints[n++] = worker.listeners[i].at;
+	if (walk.settings->metrics.enabled)
+		worker.endpoints[n++] = walk.settings->metrics.at;
+	for (size_t i = 0; i < n; i++)
+		wildcard |= addr_is_unspecified(&worker.endpoints[i].addr);
+	walk.self.endpoints = worker.endpoints;
+	walk.self.endpoint_count = n;
+	/* Only a wildcard listener makes the machine's addresses matter; they may change. */
+	if (wildcard && !timer_armed(&worker.locals_timer))
+		locals_again(&worker.locals_timer);
+}
+
+/* ---- the end ---------------------------------------------------------------------------- */
+
+static void
+drain_over(struct timer *t)
+{
+	(void)t;
+	session_stop_all(END_SHUTDOWN);
+}
+
+static void
+drain(uint32_t within_ms)
+{
+	for (unsigned i = 0; i < worker.listener_count; i++)
+		listen_close(&worker.listeners[i]);
+	worker.draining = true;
+	if (within_ms == 0)
+		drain_over(NULL);
+	else
+		timer_set(&worker.drain_timer, loop_now() + within_ms, drain_over);
+}
+
+static void
+give_up(const char *why)
+{
+	log_error("%s", why);
+	worker.status = 1;
+	worker.over = true;
+}
+
+/* ---- messages ----------------------------------------------------------------------------- */
+
+static void
+tell(enum ipc_type type, const void *body, size_t len)
+{
+	if (!channel_send(&worker.channel, type, body, len, NULL, 0))
+		log_warning("cannot answer the parent: %s", strerror(errno));
+}
+
+static void
+on_books(const struct message *m)
+{
+	if (walk.books != NULL || (walk.books = books_map(m->fds[0], dup(m->fds[1]))) == NULL)
+		give_up("cannot map the books");
+}
+
+static void
+on_tally(const struct message *m)
+{
+	if (walk.tally != NULL || (walk.tally = tally_map(m->fds[0])) == NULL)
+		give_up("cannot map the tally");
+}
+
+static void
+refused(struct listener *l)
+{
+	_Atomic uint64_t *c = books_counter(walk.books, COUNT_REFUSED_FILES);
+
+	(void)l;
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	log_warning("no descriptor left, a client was refused (limit %u sessions of this worker)",
+		    walk.session_most);
+}
+
+static void
+on_listeners(const struct message *m)
+{
+	const struct ipc_listeners *l = m->body;
+
+	if (worker.listener_count != 0 || l->count != m->fd_count ||
+	    l->count > SETTINGS_LISTENERS) {
+		give_up("bad list of listeners");
+		return;
+	}
+	for (unsigned i = 0; i < l->count; i++)
+		worker.listeners[i] = (struct listener){
+		    .watch.fd = -1,
+		    .fd = dup(m->fds[i]),
+		    .number = l->list[i].listener,
+		    .at = l->list[i].at,
+		    .arrived = session_begin,
+		    .refused = refused,
+		};
+	worker.listener_count = l->count;
+}
+
+static struct resolver_options
+dns_options(const struct settings *s)
+{
+	struct resolver_options o = {
+	    .timeout_ms = s->dns.timeout_ms,
+	    .tries = s->dns.tries,
+	    .cache_entries = s->dns.cache_entries,
+	    .cache_max_ttl = s->dns.cache_max_ttl,
+	};
+	struct text t;
+
+	text_init(&t, o.servers, sizeof o.servers);
+	for (uint32_t i = 0; i < s->dns.count; i++) {
+		char at[ENDPOINT_TEXT];
+
+		endpoint_format(&s->dns.servers[i], at);
+		text_putf(&t, "%s%s", i > 0 ? "," : "", at);
+	}
+	return o;
+}
+
+static void
+policy_taken(void)
+{
+	struct ipc_policy_taken taken = {walk.generation, walk.revoked};
+
+	tell(IPC_POLICY_TAKEN, &taken, sizeof taken);
+}
+
+static void
+take_settings(const struct settings *s, bool first)
+{
+	struct resolver_options o = dns_options(s);
+
+	walk.settings = s;
+	walk.limits.sessions = s->limits.sessions;
+	walk.limits.per_source = s->limits.sessions_per_source;
+	walk.limits.handshakes = s->limits.handshakes;
+	if (first) { /* what was taken under one mask must be given back under the same */
+		walk.limits.prefix4 = s->limits.source_prefix4;
+		walk.limits.prefix6 = s->limits.source_prefix6;
+	}
+	worker.resolver = first ? resolver_open(&o) : resolver_renew(&o);
+	if (!worker.resolver)
+		give_up("cannot set up the resolver");
+}
+
+static void
+on_policy(const struct message *m)
+{
+	const struct ipc_policy *body = m->body;
+	struct image settings = {0}, policy = {0};
+	struct policy *opened = NULL;
+	bool first = walk.policy == NULL;
+
+	if (!image_map(m->fds[0], &settings) || !settings_valid(settings.at, settings.len) ||
+	    !image_map(m->fds[1], &policy) ||
+	    (opened = policy_open(policy.at, policy.len)) == NULL) {
+		image_unmap(&settings);
+		image_unmap(&policy);
+		if (first)
+			give_up("bad policy image");
+		else
+			log_error("bad policy image, the old policy stays");
+		return;
+	}
+	if (!first)
+		policy_close(walk.policy);
+	walk.policy = opened;
+	walk.generation = body->generation;
+	take_settings(settings.at, first);
+	image_unmap(&worker.settings);
+	image_unmap(&worker.policy);
+	worker.settings = settings;
+	worker.policy = policy;
+	if (worker.over)
+		return;
+	know_ourselves();
+	if (first)
+		policy_taken();
+	else
+		session_rejudge_all();
+}
+
+static void
+on_start(const struct message *m)
+{
+	(void)m;
+	if (walk.books == NULL || walk.tally == NULL || walk.policy == NULL || worker.started) {
+		give_up("told to start without books, tally or policy");
+		return;
+	}
+	worker.started = true;
+	know_ourselves();
+	for (unsigned i = 0; i < worker.listener_count; i++)
+		if (listen_start(&worker.listeners[i]) == -1) {
+			give_up("cannot watch a listener");
+			return;
+		}
+	tell(IPC_READY, NULL, 0);
+}
+
+static void
+on_drain(const struct message *m)
+{
+	const struct ipc_drain *body = m->body;
+
+	drain(body->within_ms);
+}
+
+static const struct {
+	enum ipc_type type;
+	void (*take)(const struct message *m);
+} messages[] = {
+    {IPC_BOOKS, on_books},   {IPC_TALLY, on_tally}, {IPC_LISTENERS, on_listeners},
+    {IPC_POLICY, on_policy}, {IPC_START, on_start}, {IPC_DRAIN, on_drain},
+};
+
+static void
+channel_ready(struct watch *w, uint32_t events)
+{
+	static struct message m;
+	int got;
+
+	(void)events;
+	while (!worker.over && (got = channel_receive(&worker.channel, &m)) == 1) {
+		for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++)
+			if (messages[i].type == m.type)
+				messages[i].take(&m);
+		message_close_fds(&m);
+	}
+	if (worker.over || (got == -1 && errno == EAGAIN))
+		return;
+	/* The parent is gone: nobody will open the door again. End what is open, and go. */
+	watch_remove(w);
+	drain(0);
+}
+
+/* ---- the process ---------------------------------------------------------------------------- */
+
+static void
+quiet_signals(void)
+{
+	/* Signals are the parent's business; splice raises SIGPIPE where send does not. */
+	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static uint32_t
+most_sessions(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur == RLIM_INFINITY)
+		return UINT32_MAX;
+	return r.rlim_cur > 2 * OWN_DESCRIPTORS ? (uint32_t)((r.rlim_cur - OWN_DESCRIPTORS) / 2)
+						: OWN_DESCRIPTORS / 2;
+}
+
+int
+worker_run(int channel, unsigned index)
+{
+	(void)index;
+	quiet_signals();
+	fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK);
+	worker.channel = (struct channel){channel, ROLE_WORKER, ROLE_PARENT};
+	walk.session_most = most_sessions();
+	walk.rejudged = policy_taken;
+	if (!loop_open() || !listen_reserve() ||
+	    watch_add(&worker.watch, channel, EPOLLIN, channel_ready) == -1) {
+		log_error("cannot set up the event loop: %s", strerror(errno));
+		return 1;
+	}
+	while (!worker.over && !(worker.draining && walk.sessions == NULL))
+		loop_round(-1);
+	if (worker.resolver)
+		resolver_close();
+	pump_close_pipes();
+	return worker.status;
+}
