@@ -1,0 +1,56 @@
+/*
+ * settings/branch.h - what a tree holds beyond its nodes: the memory, and where in
+ * the text each node and each @include stood. Private to this room.
+ */
+#ifndef SETTINGS_BRANCH_H
+#define SETTINGS_BRANCH_H
+
+#include "settings/lexer.h"
+#include "settings/tree.h"
+
+/* Every node of a tree is one of these. */
+struct branch {
+	struct node node;     /* first: a node is its branch */
+	uint32_t from;	      /* offset of its key, of its value where it has none */
+	uint32_t body;	      /* offset of its value */
+	uint32_t to;	      /* behind its value */
+	enum token_kind word; /* of a scalar: as it was written */
+	struct index *index;  /* of a group with many members, while it is read */
+};
+
+/* One @include as written; the checker puts a mark in its place. */
+struct inclusion {
+	const struct source *source; /* where it was written */
+	uint32_t from, to;
+};
+
+/* The members that one source gave to a group: all of the root, or what an @include brought. */
+struct span {
+	const struct source *source;
+	struct node *group;
+	struct node *first, *last; /* NULL: it brought none; others' members may stand between */
+};
+
+struct arena_block;
+
+struct tree {
+	struct arena_block *blocks;
+	struct sources *sources;
+	const struct source *main;
+	struct node *root;
+	struct inclusion *inclusions; /* in the order read: ascending within a source */
+	size_t inclusion_count;
+	struct span *spans;
+	size_t span_count;
+};
+
+static inline struct branch *
+branch_of(const struct node *n)
+{
+	return (struct branch *)(uintptr_t)n;
+}
+
+/* Parses every source with libconfig and compares; disagreement is a problem (E130). */
+void agree_check(const struct tree *t, struct problems *p);
+
+#endif
