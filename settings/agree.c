@@ -28,8 +28,8 @@ struct check {
 	const struct tree *tree;
 	struct problems *problems;
 	const struct source *src;
-	struct buffer text; /* what libconfig gets */
-	uint32_t pos;	    /* of src, copied up to here */
+	struct buffer text;           /* what libconfig gets */
+	uint32_t pos;                 /* of src, copied up to here */
 	const struct inclusion **own; /* the @includes that src wrote, ascending */
 	size_t own_count;
 	const struct node **later; /* big groups and lists whose inside is still to be checked */
@@ -168,7 +168,8 @@ same_scalar(config_setting_t *s, const struct node *n)
 		       memcmp(text, n->string.s, n->string.len) == 0;
 	case NODE_INT:
 		if (branch_of(n)->word == TOKEN_LONG)
-			return type == CONFIG_TYPE_INT64 && config_setting_get_int64(s) == n->integer;
+			return type == CONFIG_TYPE_INT64 &&
+			       config_setting_get_int64(s) == n->integer;
 		return type == CONFIG_TYPE_INT && config_setting_get_int(s) == n->integer;
 	case NODE_FLOAT:
 		return type == CONFIG_TYPE_FLOAT && !(config_setting_get_float(s) < n->real) &&
@@ -185,8 +186,8 @@ is_mark(config_setting_t *s, const char *name)
 {
 	const char *got = s != NULL ? config_setting_name(s) : NULL;
 
-	return got != NULL && strcmp(got, name) == 0 &&
-	       config_setting_type(s) == CONFIG_TYPE_INT && config_setting_get_int(s) == 1;
+	return got != NULL && strcmp(got, name) == 0 && config_setting_type(s) == CONFIG_TYPE_INT &&
+	       config_setting_get_int(s) == 1;
 }
 
 static const struct node *disagreement(struct check *c, config_setting_t *s, const struct node *n);
@@ -288,6 +289,14 @@ tell(struct check *c, struct place at, const char *why)
 		     "write it more plainly; nothing is loaded while two readers disagree");
 }
 
+static bool
+ends_with_mark(config_setting_t *s)
+{
+	int n = config_setting_length(s);
+
+	return n > 0 && is_mark(config_setting_get_elem(s, (unsigned)n - 1), MARK_END);
+}
+
 /* One piece, as it is in c->text: nodes of w, and the @includes between two offsets. */
 static void
 check_piece(struct check *c, struct walk w, uint32_t from, uint32_t to, bool list, bool joined,
@@ -300,11 +309,9 @@ check_piece(struct check *c, struct walk w, uint32_t from, uint32_t to, bool lis
 
 	buffer_put(&c->text, "\n" MARK_END " = 1;\n", sizeof("\n" MARK_END " = 1;\n"));
 	config_init(&cfg);
-	s = config_root_setting(&cfg);
 	if (!config_read_string(&cfg, c->text.p)) {
 		tell(c, first != NULL ? first->value : whole->value, config_error_text(&cfg));
-	} else if (!is_mark(config_setting_get_elem(s, (unsigned)config_setting_length(s) - 1),
-			    MARK_END)) {
+	} else if (!ends_with_mark(s = config_root_setting(&cfg))) {
 		tell(c, first != NULL ? first->value : whole->value, "it ends elsewhere");
 	} else {
 		int tail = list ? 0 : 1;
@@ -340,7 +347,8 @@ check_members(struct check *c, const struct node *first, const struct node *last
 		}
 		n = walk_node(c, &w);
 		copy(c, n != NULL ? branch_of(n)->from : to);
-		check_piece(c, piece, from, n != NULL ? branch_of(n)->from : to, false, false, whole);
+		check_piece(c, piece, from, n != NULL ? branch_of(n)->from : to, false, false,
+			    whole);
 		from = c->pos;
 	} while (w.node != NULL && !c->failed);
 }

@@ -11,9 +11,9 @@
 /* Every node of a tree is one of these. */
 struct branch {
 	struct node node;     /* first: a node is its branch */
-	uint32_t from;	      /* offset of its key, of its value where it has none */
-	uint32_t body;	      /* offset of its value */
-	uint32_t to;	      /* behind its value */
+	uint32_t from;        /* offset of its key, of its value where it has none */
+	uint32_t body;        /* offset of its value */
+	uint32_t to;          /* behind its value */
 	enum token_kind word; /* of a scalar: as it was written */
 	struct index *index;  /* of a group with many members, while it is read */
 };

@@ -84,8 +84,7 @@ open_quote(const char *p, const char *end)
 			quote = quote == NULL ? p : NULL;
 		else if (quote != NULL && *p == '\\')
 			p += p + 1 < end && p[1] != '\n';
-		else if (quote == NULL &&
-			 (*p == '#' || (*p == '/' && p + 1 < end && p[1] == '/')))
+		else if (quote == NULL && (*p == '#' || (*p == '/' && p + 1 < end && p[1] == '/')))
 			return NULL;
 	}
 	return quote;
@@ -443,8 +442,9 @@ sign_kind(char c)
 {
 	static const char signs[] = "=:;,{}()[]";
 	static const enum token_kind kinds[] = {
-	    TOKEN_EQUALS,      TOKEN_EQUALS,	TOKEN_SEMICOLON,  TOKEN_COMMA,	    TOKEN_OPEN_GROUP,
-	    TOKEN_CLOSE_GROUP, TOKEN_OPEN_LIST, TOKEN_CLOSE_LIST, TOKEN_OPEN_ARRAY, TOKEN_CLOSE_ARRAY};
+	    TOKEN_EQUALS,     TOKEN_EQUALS,      TOKEN_SEMICOLON, TOKEN_COMMA,
+	    TOKEN_OPEN_GROUP, TOKEN_CLOSE_GROUP, TOKEN_OPEN_LIST, TOKEN_CLOSE_LIST,
+	    TOKEN_OPEN_ARRAY, TOKEN_CLOSE_ARRAY};
 	const char *at = c != '\0' ? strchr(signs, c) : NULL;
 
 	return at != NULL ? kinds[at - signs] : TOKEN_WRONG;

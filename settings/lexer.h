@@ -32,10 +32,10 @@ enum token_kind {
 
 struct token {
 	enum token_kind kind;
-	bool first;	   /* first on its line */
-	bool escapes;	   /* a string with backslashes */
-	bool told;	   /* its fault is in the list already */
-	unsigned line;	   /* from 1 */
+	bool first;        /* first on its line */
+	bool escapes;      /* a string with backslashes */
+	bool told;         /* its fault is in the list already */
+	unsigned line;     /* from 1 */
 	unsigned column;   /* bytes, from 1 */
 	uint32_t from, to; /* offsets in the source's text; a string with its quotes */
 	union {
@@ -51,7 +51,7 @@ struct lexer {
 	const char *p, *end, *line_start;
 	unsigned line;
 	unsigned quiet; /* a line that has a syntax problem already: no cascades */
-	bool fresh;	/* nothing but blanks on this line yet */
+	bool fresh;     /* nothing but blanks on this line yet */
 	bool cut_short; /* an unclosed comment swallowed the rest */
 };
 

@@ -22,8 +22,9 @@ const char *
 node_kind_word(const struct node *n)
 {
 	static const char *const words[] = {
-	    [NODE_GROUP] = "a group",	 [NODE_LIST] = "a list",     [NODE_ARRAY] = "an array",
-	    [NODE_STRING] = "a string",	 [NODE_INT] = "a whole number", [NODE_FLOAT] = "a number with a point",
+	    [NODE_GROUP] = "a group",      [NODE_LIST] = "a list",
+	    [NODE_ARRAY] = "an array",     [NODE_STRING] = "a string",
+	    [NODE_INT] = "a whole number", [NODE_FLOAT] = "a number with a point",
 	    [NODE_BOOL] = "true or false"};
 
 	return words[n->kind];

@@ -14,7 +14,7 @@
 #include "settings/source.h"
 
 #define SOURCE_MAX ((size_t)256 << 20) /* offsets in the tree are 32 bits wide */
-#define BYTE_FAULTS 10		       /* told of one file; a binary file has thousands */
+#define BYTE_FAULTS 10                 /* told of one file; a binary file has thousands */
 
 static void *
 need(void *p)

@@ -16,10 +16,10 @@
 #include "settings/branch.h"
 #include "settings/source.h"
 
-#define NEST_MAX 64	   /* groups and lists within each other */
-#define INCLUDE_DEPTH 10   /* as libconfig */
-#define INCLUDE_MAX 10000  /* files of one load */
-#define INDEX_FROM 16	   /* members of a group before names are hashed */
+#define NEST_MAX 64       /* groups and lists within each other */
+#define INCLUDE_DEPTH 10  /* as libconfig */
+#define INCLUDE_MAX 10000 /* files of one load */
+#define INDEX_FROM 16     /* members of a group before names are hashed */
 #define BLOCK_SIZE 262144
 
 /* ---- memory: nodes and strings live and die with their tree ---- */
@@ -194,13 +194,13 @@ struct parser {
 	struct problems *problems;
 	const struct source *src;
 	struct lexer lexer;
-	struct token now, then; /* the word to judge, the one behind it */
-	struct token last;	/* the one before */
-	unsigned depth;		/* groups and lists open in this source */
-	unsigned outer_depth;	/* and around its @include */
+	struct token now, then;     /* the word to judge, the one behind it */
+	struct token last;          /* the one before */
+	unsigned depth;             /* groups and lists open in this source */
+	unsigned outer_depth;       /* and around its @include */
 	unsigned owed[TOKEN_WRONG]; /* closers of brackets that were told to be unclosed */
-	const char *odd_name;	    /* a group whose end is indented unlike its start ... */
-	struct place odd;	    /* ... where: a hint when a brace is missing */
+	const char *odd_name;       /* a group whose end is indented unlike its start ... */
+	struct place odd;           /* ... where: a hint when a brace is missing */
 	struct parser *includer;
 	unsigned include_depth;
 	dev_t dev; /* of the file, to see a circle */
@@ -228,7 +228,7 @@ at(const struct parser *ps, enum token_kind kind)
 static bool
 at_key(const struct parser *ps)
 {
-	return at(ps, TOKEN_NAME) && ps->then.kind == TOKEN_EQUALS;
+	return (at(ps, TOKEN_NAME) || at(ps, TOKEN_BOOL)) && ps->then.kind == TOKEN_EQUALS;
 }
 
 static bool
@@ -273,13 +273,16 @@ resync(struct parser *ps, bool in_sequence)
 			return;
 		if (at_key(ps) && (n == 0 || open[n - 1] != TOKEN_OPEN_GROUP))
 			return;
+		if (n == 0 && !in_sequence && k == TOKEN_NAME && ps->now.first)
+			return;
 		if (is_opener(k) && n < NEST_MAX)
 			open[n++] = k;
 		else if (is_closer(k) && n-- == 0)
 			return;
 		if (n > 0)
 			continue;
-		if (k == TOKEN_INCLUDE || (in_sequence && (k == TOKEN_COMMA || k == TOKEN_SEMICOLON)))
+		if (k == TOKEN_INCLUDE ||
+		    (in_sequence && (k == TOKEN_COMMA || k == TOKEN_SEMICOLON)))
 			return;
 		if (k == TOKEN_SEMICOLON || k == TOKEN_COMMA) {
 			advance(ps);
@@ -305,8 +308,7 @@ new_node(struct parser *ps, struct node *parent, enum node_kind kind, const stru
 		struct node *twin;
 
 		b->node.key = lexer_place(&ps->lexer, key);
-		b->node.name =
-		    take_text(ps->tree, ps->src->text + key->from, key->to - key->from);
+		b->node.name = take_text(ps->tree, ps->src->text + key->from, key->to - key->from);
 		b->from = key->from;
 		twin = find_twin(branch_of(parent), b->node.name);
 		if (twin != NULL) {
@@ -327,8 +329,8 @@ new_node(struct parser *ps, struct node *parent, enum node_kind kind, const stru
 static bool
 may_hold_any(const char *name)
 {
-	return name != NULL &&
-	       (strcmp(name, "owner") == 0 || strcmp(name, "ticket") == 0 || strcmp(name, "why") == 0);
+	return name != NULL && (strcmp(name, "owner") == 0 || strcmp(name, "ticket") == 0 ||
+				strcmp(name, "why") == 0);
 }
 
 static void
@@ -349,10 +351,10 @@ check_ascii(struct parser *ps, const struct token *t, const char *name)
 
 		where.column += (unsigned)(p - start);
 		where.width = n;
-		problem_help(problems_add(ps->problems, "E109", where, "U+%04X may not stand here",
-					  point),
-			     "only comments and the values of owner, ticket and why may hold more "
-			     "than ASCII");
+		problem_help(
+		    problems_add(ps->problems, "E109", where, "U+%04X may not stand here", point),
+		    "only comments and the values of owner, ticket and why may hold more "
+		    "than ASCII");
 	}
 }
 
@@ -383,12 +385,9 @@ set_string(struct parser *ps, struct node *n, const struct token *t)
 static void
 parse_scalar(struct parser *ps, struct node *parent, const struct token *key)
 {
-	static const enum node_kind kinds[] = {[TOKEN_NAME] = NODE_STRING,
-					       [TOKEN_STRING] = NODE_STRING,
-					       [TOKEN_INT] = NODE_INT,
-					       [TOKEN_LONG] = NODE_INT,
-					       [TOKEN_FLOAT] = NODE_FLOAT,
-					       [TOKEN_BOOL] = NODE_BOOL};
+	static const enum node_kind kinds[] = {
+	    [TOKEN_NAME] = NODE_STRING, [TOKEN_STRING] = NODE_STRING, [TOKEN_INT] = NODE_INT,
+	    [TOKEN_LONG] = NODE_INT,    [TOKEN_FLOAT] = NODE_FLOAT,   [TOKEN_BOOL] = NODE_BOOL};
 	struct token t = ps->now;
 	struct node *n = new_node(ps, parent, kinds[t.kind], key, &t);
 
@@ -416,7 +415,8 @@ parse_bare_word(struct parser *ps, struct node *parent, const struct token *key,
 	const char *word = ps->src->text + ps->now.from;
 	struct problem *one;
 
-	one = lexer_complain(&ps->lexer, &ps->now, "E110", "a value that is a word stands in quotes");
+	one =
+	    lexer_complain(&ps->lexer, &ps->now, "E110", "a value that is a word stands in quotes");
 	problem_help(one, "write \"%.*s\"", len > 64 ? 64 : len, word);
 	parse_scalar(ps, parent, key);
 	if (!at(ps, TOKEN_SEMICOLON) && !at(ps, TOKEN_COMMA) && !ps->now.first)
@@ -447,8 +447,10 @@ tell_unclosed(struct parser *ps, const struct token *open, const struct token *f
 		problem_help(one, "a '%s' is missing before this", closer_text(open->kind));
 		problem_seen(one, lexer_place(&ps->lexer, found));
 	} else if (ps->odd_name != NULL && open->kind == TOKEN_OPEN_GROUP) {
-		problem_help(one, "perhaps '%s' lacks its '}': the one that closes it is indented "
-				  "otherwise", ps->odd_name);
+		problem_help(one,
+			     "perhaps '%s' lacks its '}': the one that closes it is indented "
+			     "otherwise",
+			     ps->odd_name);
 		problem_seen(one, ps->odd);
 	} else {
 		problem_help(one, "the file ends before its '%s'", closer_text(open->kind));
@@ -466,7 +468,8 @@ indent_of(const struct parser *ps, const struct token *t)
 	return n;
 }
 
-/* A brace first on its line, indented unlike the line of its group: remembered for tell_unclosed. */
+/* A brace first on its line, indented unlike the line of its group: remembered for tell_unclosed.
+ */
 static void
 note_indent(struct parser *ps, const struct node *group, const struct token *open)
 {
@@ -504,9 +507,9 @@ parse_element(struct parser *ps, struct node *seq, const struct token *open, boo
 	}
 	if (want_comma && !ps->now.told) {
 		bool strings = at(ps, TOKEN_STRING) && ps->last.kind == TOKEN_STRING;
-		struct problem *one = lexer_complain(&ps->lexer, &ps->now,
-						     strings ? "E113" : "E110",
-						     "a ',' is missing before this value");
+		struct problem *one =
+		    lexer_complain(&ps->lexer, &ps->now, strings ? "E113" : "E110",
+				   "a ',' is missing before this value");
 
 		if (one != NULL) {
 			ps->lexer.quiet = 0; /* the values are clear all the same */
@@ -543,8 +546,8 @@ check_kinds(struct parser *ps, const struct node *seq)
 	for (const struct node *n = first; n != NULL; n = n->next) {
 		struct problem *one;
 
-		if (n->kind == first->kind && (n->kind != NODE_INT ||
-					       branch_of(n)->word == branch_of(first)->word))
+		if (n->kind == first->kind &&
+		    (n->kind != NODE_INT || branch_of(n)->word == branch_of(first)->word))
 			continue;
 		one = problems_add(ps->problems, "E119", n->value,
 				   "an array holds values of one kind only");
@@ -562,15 +565,15 @@ close_sequence(struct parser *ps, const struct token *open, const struct token *
 {
 	if (ps->now.kind == open->kind + 1) {
 		if (comma != NULL)
-			lexer_complain(&ps->lexer, comma, "E110", "no value stands behind this ','");
+			lexer_complain(&ps->lexer, comma, "E110",
+				       "no value stands behind this ','");
 	} else if (at(ps, TOKEN_CLOSE_GROUP)) {
 		tell_unclosed(ps, open, &ps->now);
 		return; /* it belongs to a group outside */
 	} else {
-		problem_seen(lexer_complain(&ps->lexer, &ps->now, "E110",
-					    "a '%s' closes what a '%.1s' opened",
-					    closer_text(ps->now.kind - 1),
-					    ps->src->text + open->from),
+		problem_seen(lexer_complain(
+				 &ps->lexer, &ps->now, "E110", "a '%s' closes what a '%.1s' opened",
+				 closer_text(ps->now.kind - 1), ps->src->text + open->from),
 			     lexer_place(&ps->lexer, open));
 	}
 	advance(ps);
@@ -692,9 +695,8 @@ tell_lone_name(struct parser *ps, const struct token *key, const struct token *b
 
 	problem_help(lexer_complain(&ps->lexer, key, "E110", "'%.*s' has no value",
 				    len > 64 ? 64 : len, word),
-		     number && before->line == key->line
-			 ? "quantities stand in quotes: \"30 s\""
-			 : "a setting is written: name = value");
+		     number && before->line == key->line ? "quantities stand in quotes: \"30 s\""
+							 : "a setting is written: name = value");
 	if (!at(ps, TOKEN_NAME))
 		resync(ps, false);
 }
@@ -769,7 +771,8 @@ static char *
 display_of(const struct source *main_file, const char *name)
 {
 	const char *slash = strrchr(main_file->name, '/');
-	char *dir = need(strndup(main_file->name, slash != NULL ? (size_t)(slash - main_file->name) + 1 : 0));
+	char *dir = need(
+	    strndup(main_file->name, slash != NULL ? (size_t)(slash - main_file->name) + 1 : 0));
 	char *display = join(dir, name);
 
 	free(dir);
@@ -880,8 +883,8 @@ note_inclusion(struct tree *t, const struct source *src, uint32_t from, uint32_t
 	struct inclusion one = {src, from, to};
 
 	if ((t->inclusion_count & (t->inclusion_count - 1)) == 0)
-		t->inclusions = need(realloc(t->inclusions, (t->inclusion_count * 2 + 1) *
-								sizeof(*t->inclusions)));
+		t->inclusions = need(
+		    realloc(t->inclusions, (t->inclusion_count * 2 + 1) * sizeof(*t->inclusions)));
 	t->inclusions[t->inclusion_count++] = one;
 }
 
