@@ -1,0 +1,126 @@
+"""Addresses and processes of this machine."""
+import ctypes
+import os
+import random
+import socket
+import subprocess
+
+CLONE_NEWNET = 0x40000000
+
+
+def fresh_address():
+    """An address of 127.0.0.0/8 that nobody else uses: parallel tests never meet on a port."""
+    while True:
+        address = "127.%d.%d.%d" % (random.randint(20, 250), random.randint(0, 255),
+                                    random.randint(1, 254))
+        with socket.socket() as sock:
+            try:
+                sock.bind((address, 1080))
+                return address
+            except OSError:
+                continue
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+            return True
+    except OSError:
+        return False
+
+
+def free_port6():
+    """A free port of ::1 below the range that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randint(10000, 32000)
+        with socket.socket(socket.AF_INET6) as sock:
+            try:
+                sock.bind(("::1", port))
+                return port
+            except OSError:
+                continue
+
+
+def children(pid):
+    """Process ids of the children of pid."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                    fields = file.read().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(entry))
+    return found
+
+
+def alive(pid):
+    """Runs (or at least is no zombie)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def descriptors(pid):
+    """What each open descriptor of pid is: ["socket:[123]", "/dev/null", ...]"""
+    found = []
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        try:
+            found.append(os.readlink(f"{folder}/{name}"))
+        except OSError:
+            continue
+    return found
+
+
+def memory_kib(pid):
+    """Resident memory, private and shared, in KiB."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+class NetNamespace:
+    """A network of its own, with loopback up.  `run` calls a function with the calling thread
+    inside; processes and sockets made there stay there.  Needs root."""
+
+    def __init__(self):
+        self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"],
+                                        stdin=subprocess.DEVNULL)
+        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        mine = os.stat("/proc/self/ns/net").st_ino
+        from harness.wait import until
+        until(lambda: os.stat(f"/proc/{self._holder.pid}/ns/net").st_ino != mine,
+              "a network namespace")
+        self._theirs = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.ip("link", "set", "lo", "up")
+
+    def ip(self, *args):
+        subprocess.run(["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "ip", *args],
+                       check=True)
+
+    def __enter__(self):
+        _setns(self._theirs)
+        return self
+
+    def __exit__(self, *_):
+        _setns(self._own)
+
+    def close(self):
+        self._holder.terminate()
+        self._holder.wait()
+        os.close(self._own)
+        os.close(self._theirs)
+
+
+def _setns(fd):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
