@@ -1,0 +1,211 @@
+/*
+ * tests/unit/unit_loop.c - the loop: timers fire in time and in order, moves are lazy, turns are
+ * fair.
+ */
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/loop.h"
+
+static int fired[16], fired_count;
+static struct timer timers[16];
+
+static void
+fire(struct timer *t)
+{
+	fired[fired_count++] = (int)(t - timers);
+}
+
+static void
+run_until(int count, int64_t most_ms)
+{
+	int64_t end = loop_now() + most_ms;
+
+	while (fired_count < count && loop_now() < end)
+		loop_round(50);
+}
+
+static void
+setup(void)
+{
+	memset(timers, 0, sizeof timers);
+	fired_count = 0;
+	CU_ASSERT_FATAL(loop_open());
+}
+
+static void
+test_order(void)
+{
+	setup();
+	timer_set(&timers[2], loop_now() + 120, fire);
+	timer_set(&timers[0], loop_now() + 5, fire);
+	timer_set(&timers[1], loop_now() + 60, fire);
+	run_until(3, 5000);
+	CU_ASSERT_EQUAL(fired_count, 3);
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(fired[i], i);
+	loop_close();
+}
+
+static void
+test_never_early(void)
+{
+	int64_t start;
+
+	setup();
+	loop_round(0);
+	start = loop_now();
+	timer_set(&timers[0], start + 33, fire);
+	run_until(1, 5000);
+	CU_ASSERT_EQUAL(fired_count, 1);
+	CU_ASSERT(loop_now() >= start + 33);
+	loop_close();
+}
+
+static void
+test_move_later(void)
+{
+	int64_t start;
+
+	setup();
+	start = loop_now();
+	timer_set(&timers[0], start + 20, fire);
+	timer_set(&timers[1], start + 60, fire);
+	timer_move(&timers[0], start + 100);
+	run_until(2, 5000);
+	CU_ASSERT_EQUAL(fired_count, 2);
+	CU_ASSERT_EQUAL(fired[0], 1);
+	CU_ASSERT_EQUAL(fired[1], 0);
+	loop_close();
+}
+
+static void
+test_move_earlier(void)
+{
+	setup();
+	timer_set(&timers[0], loop_now() + 3600000, fire); /* beyond the wheel */
+	timer_move(&timers[0], loop_now() + 10);
+	run_until(1, 5000);
+	CU_ASSERT_EQUAL(fired_count, 1);
+	loop_close();
+}
+
+static void
+stop_other(struct timer *t)
+{
+	fire(t);
+	for (int i = 0; i < 16; i++)
+		timer_stop(&timers[i]);
+}
+
+static void
+test_stop_in_fire(void)
+{
+	int64_t due;
+
+	setup();
+	due = loop_now() + 10;
+	for (int i = 0; i < 16; i++)
+		timer_set(&timers[i], due, stop_other);
+	run_until(2, 150);
+	CU_ASSERT_EQUAL(fired_count, 1);
+	for (int i = 0; i < 16; i++)
+		CU_ASSERT_FALSE(timer_armed(&timers[i]));
+	loop_close();
+}
+
+static int turns_taken;
+static struct turn turn, other;
+
+static void
+take_turn(struct turn *t)
+{
+	turns_taken++;
+	turn_ask(t, take_turn); /* would never end if a round did not end it */
+}
+
+static void
+test_turns(void)
+{
+	setup();
+	turns_taken = 0;
+	memset(&turn, 0, sizeof turn);
+	memset(&other, 0, sizeof other);
+	turn_ask(&turn, take_turn);
+	turn_ask(&other, take_turn);
+	turn_ask(&other, take_turn); /* once only */
+	loop_round(0);
+	CU_ASSERT_EQUAL(turns_taken, 2);
+	loop_round(-1); /* does not wait: there are turns */
+	CU_ASSERT_EQUAL(turns_taken, 4);
+	turn_cancel(&other);
+	loop_round(-1);
+	CU_ASSERT_EQUAL(turns_taken, 5);
+	turn_cancel(&turn);
+	turn_cancel(&turn);
+	loop_round(0);
+	CU_ASSERT_EQUAL(turns_taken, 5);
+	loop_close();
+}
+
+static uint32_t seen;
+
+static void
+ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	seen |= events;
+}
+
+static void
+test_watch(void)
+{
+	struct watch a = {.fd = -1}, b = {.fd = -1};
+	int fds[2];
+
+	setup();
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	CU_ASSERT_EQUAL(watch_add(&a, fds[0], WATCH_TCP, ready), 0);
+	seen = 0;
+	loop_round(0);
+	CU_ASSERT(seen & EPOLLOUT);
+	seen = 0;
+	loop_round(0); /* edge-triggered: said once */
+	CU_ASSERT_EQUAL(seen, 0);
+	CU_ASSERT_EQUAL(write(fds[1], "x", 1), 1);
+	CU_ASSERT_EQUAL(watch_move(&a, &b, WATCH_TCP), 0);
+	b.ready = ready;
+	CU_ASSERT_EQUAL(a.fd, -1);
+	loop_round(0);
+	CU_ASSERT(seen & EPOLLIN);
+	watch_close(&b);
+	watch_close(&b);
+	close(fds[1]);
+	loop_close();
+}
+
+int
+main(void)
+{
+	unsigned failed;
+	CU_pSuite s;
+
+	CU_initialize_registry();
+	s = CU_add_suite("loop", NULL, NULL);
+	CU_add_test(s, "timers fire in order", test_order);
+	CU_add_test(s, "a timer never fires early", test_never_early);
+	CU_add_test(s, "a timer moved later fires later", test_move_later);
+	CU_add_test(s, "a timer moved earlier fires earlier", test_move_earlier);
+	CU_add_test(s, "timers stopped by another do not fire", test_stop_in_fire);
+	CU_add_test(s, "turns end with the round", test_turns);
+	CU_add_test(s, "a watch tells each edge once and can move", test_watch);
+	CU_basic_run_tests();
+	failed = CU_get_number_of_tests_failed();
+	printf("%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
+	CU_cleanup_registry();
+	return failed != 0;
+}
