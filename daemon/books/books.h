@@ -24,7 +24,7 @@
 
 #include "base/addr.h"
 
-enum card_state { CARD_FREE, CARD_OPEN, CARD_STARTED, CARD_TOLD /* the ledger's, until given back */ };
+enum card_state { CARD_FREE, CARD_OPEN, CARD_STARTED };
 
 /* event.action of AUDIT.md; the order is the wire form in the ring. */
 enum books_event { EVENT_NONE, EVENT_START, EVENT_DENY, EVENT_FAIL, EVENT_END, EVENT_COUNT };
@@ -37,7 +37,7 @@ enum { CARD_COUNTED = 1, /* counted in the tally: total and per source */
        CARD_HANDSHAKE = 2, /* counted as a handshake in progress */
        CARD_HAS_NAT = 4, CARD_HAS_ADDRESS = 8, CARD_HAS_REQUEST = 16, CARD_REPLIED = 32, CARD_ALERT = 64 };
 
-#define CARD_INLINE 40
+#define CARD_INLINE 32
 
 struct card {
 	_Atomic uint8_t state;	/* enum card_state */
@@ -51,7 +51,7 @@ struct card {
 	int32_t rule;		/* index in the policy of `policy`, or RULE_* */
 	uint32_t policy;	/* generation of ipc_policy */
 	uint32_t listener;	/* index in settings.listeners */
-	uint32_t serial;	/* low bits of the session id; see books_id */
+	uint32_t serial;	/* low bits of the session id, see books_id; while free: the next free card */
 	int64_t start_ns;	/* wall, accept */
 	int64_t told_ns;	/* wall, when the start record's event happened */
 	int64_t end_ns;		/* wall; last event */
@@ -63,17 +63,19 @@ struct card {
 	struct addr source, destination, nat;
 	uint16_t source_port, destination_port, nat_port;
 	uint8_t name_len, user_len, userid_len; /* destination as sent, user, SOCKS4 USERID */
-	uint8_t reserved[5];
+	uint8_t reserved[7];
 	uint32_t us[STAGE_TIMES];
 	char name[CARD_INLINE]; /* first bytes of the name; the rest is in the long strings */
 };
+_Static_assert(sizeof(struct card) == 192, "a card is three cache lines");
 
 struct books; /* mapped view, one in each process */
 
 /* ring capacity and card count follow from sessions: enough for a ledger that lags by seconds. */
 #define BOOKS_BACKLOG 16384
 
-/* Parent: a memfd sized for `sessions` live ones (sparse; only used pages cost). -1 and errno on error. */
+/* Parent: a memfd sized for `sessions` live ones (sparse; only used pages cost), of fixed size for good.
+ * session_seed: anything random; where the serial numbers start. -1 and errno on error. */
 int books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t session_seed);
 /* Map it. bell: eventfd to ring the ledger's bell (worker) or to wait on (ledger); not owned. NULL: not books. */
 struct books *books_map(int fd, int bell);
@@ -106,8 +108,11 @@ void books_done(struct books *b);
 /* Before sleeping on the bell: false means there is something to hear after all. */
 bool books_sleep(struct books *b);
 void books_awake(struct books *b); /* no bell needed until the next books_sleep */
-/* After the worker is gone and all was heard: the next card that is still CARD_OPEN or CARD_STARTED, from *at on. */
+/* After the worker is gone and all was heard and done: the next card that is still CARD_OPEN or CARD_STARTED,
+ * from *at on (0 at first), NULL at the end. */
 struct card *books_next_open(struct books *b, uint32_t *at);
+/* Events skipped because they made no sense: a card out of range, a word that is no event. */
+uint64_t books_nonsense(const struct books *b);
 /* Copies into buf (255+1), returns the length. */
 size_t card_string(const struct books *b, const struct card *c, enum card_string which, char buf[256]);
 

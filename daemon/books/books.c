@@ -1,0 +1,554 @@
+/*
+ * books/books.c - see books/books.h: one worker's cards, its ring of events and the way back for
+ * free cards, in one memfd. Mapped by the worker (producer) and the ledger (consumer), made by
+ * the parent. Never blocks, takes no lock.
+ *
+ * Neither side believes the other: all bounds are taken from the size of the memfd when it is
+ * mapped and kept in private memory, and an index is checked before it is used. The memfd cannot
+ * be resized (sealed), so a broken worker cannot take pages away under the ledger.
+ */
+#include "books/books.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define BOOKS_MAGIC 0x426f6f6b73303100u
+#define PAGE 4096u
+#define LINE 64
+#define LONG_STRING 256u
+#define CARD_STRINGS 3u
+#define MOST_CARDS (1u << 24)
+
+/*
+ * A slot of the ring: which card, which event, and the lap, so that one store publishes a slot
+ * and no common head is needed: a slot is new when its lap bit is the one of this lap.
+ */
+#define SLOT_LAP 0x80000000u
+#define SLOT_EVENT_SHIFT 24
+#define SLOT_EVENT_MASK 0x7fu
+#define SLOT_CARD_MASK 0x00ffffffu
+
+/* Page 0; what is written while running is one cache line a writer. */
+struct books_head {
+	uint64_t magic;
+	uint32_t worker, generation, capacity, ring_size;
+	uint32_t serial_seed;
+	uint32_t reserved;
+	int64_t born_ms;
+	/* the worker's line */
+	_Alignas(LINE) _Atomic uint32_t used; /* cards below this were taken at least once */
+	/* the ledger's line */
+	_Alignas(LINE) _Atomic uint64_t tail; /* events written for good */
+	_Atomic uint64_t given;               /* cards given back, ever */
+	/* both: the ledger arms it, the worker disarms it by ringing */
+	_Alignas(LINE) _Atomic uint32_t asleep;
+	/* both: chain of given back cards, index + 1, last given first; the worker takes it whole
+	 */
+	_Alignas(LINE) _Atomic uint32_t freed;
+};
+
+struct layout {
+	size_t counters, cards, ring, strings, total;
+};
+
+struct books {
+	struct books_head *head;
+	struct card *cards;
+	_Atomic uint32_t *ring;
+	char *strings;
+	_Atomic uint64_t *counters;
+	size_t mapped;
+	uint32_t capacity, ring_mask, worker, generation;
+	int64_t born_ms;
+	int bell;
+
+	/* worker */
+	uint64_t told;  /* events put into the ring */
+	uint64_t taken; /* cards taken less those dropped, ever */
+	uint32_t free;  /* private chain, index + 1 */
+	uint32_t fresh; /* next card never used */
+	uint32_t serial;
+
+	/* ledger */
+	uint64_t heard, done;
+	uint64_t nonsense;
+};
+
+static size_t
+whole_pages(size_t n)
+{
+	return (n + PAGE - 1) / PAGE * PAGE;
+}
+
+static uint32_t
+power_of_two(uint32_t least)
+{
+	uint32_t n = 1;
+
+	while (n < least)
+		n <<= 1;
+	return n;
+}
+
+static struct layout
+layout_of(uint32_t capacity, uint32_t ring_size)
+{
+	struct layout l;
+
+	l.counters = PAGE;
+	l.cards = l.counters + whole_pages(COUNT_MAX * sizeof(uint64_t));
+	l.ring = l.cards + whole_pages((size_t)capacity * sizeof(struct card));
+	l.strings = l.ring + whole_pages((size_t)ring_size * sizeof(uint32_t));
+	l.total = l.strings + whole_pages((size_t)capacity * CARD_STRINGS * LONG_STRING);
+	return l;
+}
+
+int
+books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t session_seed)
+{
+	struct books_head head = {.magic = BOOKS_MAGIC};
+	struct layout l;
+	int fd, error;
+
+	if (sessions > MOST_CARDS - BOOKS_BACKLOG)
+		sessions = MOST_CARDS - BOOKS_BACKLOG;
+	head.worker = worker & 63;
+	head.generation = generation;
+	head.capacity = sessions + BOOKS_BACKLOG;
+	/* a card has at most two events on the way, so the ring can never be full */
+	head.ring_size = power_of_two(2 * head.capacity);
+	head.serial_seed = (uint32_t)session_seed & 0xffff;
+	head.born_ms = clock_wall_ns() / NS_PER_MS;
+	l = layout_of(head.capacity, head.ring_size);
+
+	fd = memfd_create("books", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)l.total) == 0 &&
+	    pwrite(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+static bool
+head_fits(const struct books_head *h, size_t size)
+{
+	return h->magic == BOOKS_MAGIC && h->capacity > 0 && h->capacity <= MOST_CARDS &&
+	       h->worker < 64 && h->ring_size >= 2 * h->capacity &&
+	       h->ring_size <= 4 * MOST_CARDS && (h->ring_size & (h->ring_size - 1)) == 0 &&
+	       layout_of(h->capacity, h->ring_size).total == size;
+}
+
+struct books *
+books_map(int fd, int bell)
+{
+	struct books_head *head;
+	struct layout l;
+	struct books *b;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || st.st_size < (off_t)PAGE)
+		return NULL;
+	head = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (head == MAP_FAILED)
+		return NULL;
+	b = head_fits(head, (size_t)st.st_size) ? calloc(1, sizeof(*b)) : NULL;
+	if (b == NULL) {
+		munmap(head, (size_t)st.st_size);
+		return NULL;
+	}
+	b->capacity = head->capacity;
+	b->ring_mask = head->ring_size - 1;
+	l = layout_of(head->capacity, head->ring_size);
+	if (l.total != (size_t)st.st_size) { /* changed between the looks */
+		munmap(head, (size_t)st.st_size);
+		free(b);
+		return NULL;
+	}
+	b->head = head;
+	b->mapped = l.total;
+	b->counters = (_Atomic uint64_t *)((char *)head + l.counters);
+	b->cards = (struct card *)((char *)head + l.cards);
+	b->ring = (_Atomic uint32_t *)((char *)head + l.ring);
+	b->strings = (char *)head + l.strings;
+	b->worker = head->worker & 63;
+	b->generation = head->generation;
+	b->born_ms = head->born_ms;
+	b->serial = head->serial_seed;
+	b->bell = bell;
+	/* a ledger that was restarted goes on where the last one stopped */
+	b->heard = b->done = atomic_load_explicit(&head->tail, memory_order_acquire);
+	return b;
+}
+
+void
+books_unmap(struct books *b)
+{
+	if (b == NULL)
+		return;
+	munmap(b->head, b->mapped);
+	free(b);
+}
+
+unsigned
+books_worker(const struct books *b)
+{
+	return b->worker;
+}
+
+unsigned
+books_generation(const struct books *b)
+{
+	return b->generation;
+}
+
+uint32_t
+books_capacity(const struct books *b)
+{
+	return b->capacity;
+}
+
+_Atomic uint64_t *
+books_counter(struct books *b, enum books_counter which)
+{
+	return &b->counters[which];
+}
+
+/* -- worker ------------------------------------------------------------------------------- */
+
+/* Last given back first: its memory is warm, and little memory is ever used. */
+static struct card *
+pop_free(struct books *b)
+{
+	struct card *c;
+
+	if (b->free == 0 && atomic_load_explicit(&b->head->freed, memory_order_relaxed) != 0)
+		b->free = atomic_exchange_explicit(&b->head->freed, 0, memory_order_acquire);
+	if (b->free == 0)
+		return NULL;
+	if (b->free > b->capacity) { /* someone else wrote here: give up what is free */
+		b->free = 0;
+		return NULL;
+	}
+	c = &b->cards[b->free - 1];
+	b->free = c->serial;
+	return c;
+}
+
+struct card *
+card_take(struct books *b, int64_t wall_ns)
+{
+	struct card *c = pop_free(b);
+
+	if (c == NULL) {
+		if (b->fresh == b->capacity)
+			return NULL;
+		c = &b->cards[b->fresh++];
+		atomic_store_explicit(&b->head->used, b->fresh, memory_order_release);
+	}
+	memset((void *)c, 0, sizeof(*c));
+	c->start_ns = wall_ns;
+	c->serial = b->worker << 16 | (b->serial++ & 0xffff);
+	b->taken++;
+	atomic_store_explicit(&c->state, CARD_OPEN, memory_order_release);
+	return c;
+}
+
+void
+card_drop(struct books *b, struct card *c)
+{
+	atomic_store_explicit(&c->state, CARD_FREE, memory_order_release);
+	c->serial = b->free;
+	b->free = (uint32_t)(c - b->cards) + 1;
+	b->taken--;
+}
+
+static char *
+long_string(const struct books *b, const struct card *c, enum card_string which)
+{
+	return b->strings + ((size_t)(c - b->cards) * CARD_STRINGS + which) * LONG_STRING;
+}
+
+void
+card_set_string(struct books *b, struct card *c, enum card_string which, const void *s, size_t len)
+{
+	if (len > LONG_STRING - 1)
+		len = LONG_STRING - 1;
+	if (which == CARD_NAME) {
+		size_t here = len < CARD_INLINE ? len : CARD_INLINE;
+
+		memcpy(c->name, s, here);
+		if (len > here)
+			memcpy(long_string(b, c, which) + here, (const char *)s + here, len - here);
+		c->name_len = (uint8_t)len;
+		return;
+	}
+	memcpy(long_string(b, c, which), s, len);
+	if (which == CARD_USER)
+		c->user_len = (uint8_t)len;
+	else
+		c->userid_len = (uint8_t)len;
+}
+
+static uint32_t
+lap_bit(const struct books *b, uint64_t position)
+{
+	return (position / ((uint64_t)b->ring_mask + 1)) & 1 ? 0 : SLOT_LAP;
+}
+
+static void
+ring_bell(struct books *b)
+{
+	uint64_t one = 1;
+
+	if (atomic_exchange_explicit(&b->head->asleep, 0, memory_order_relaxed) == 0)
+		return;
+	/* an eventfd only refuses when it is already rung */
+	if (b->bell >= 0 && write(b->bell, &one, sizeof(one)) < 0)
+		return;
+}
+
+void
+books_tell(struct books *b, struct card *c, enum books_event event)
+{
+	uint32_t slot = (uint32_t)(c - b->cards) | (uint32_t)event << SLOT_EVENT_SHIFT;
+
+	atomic_store_explicit(&b->ring[b->told & b->ring_mask], slot | lap_bit(b, b->told),
+			      memory_order_release);
+	b->told++;
+	/*
+	 * After the slot, so that a worker that dies between the two has told a start all the
+	 * same; the ledger puts the state right when it hears it. After a last event the card
+	 * is not ours any more and must not be touched.
+	 */
+	if (event == EVENT_START)
+		atomic_store_explicit(&c->state, CARD_STARTED, memory_order_relaxed);
+	/* the slot before the look at the sleeper: pairs with books_sleep */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&b->head->asleep, memory_order_relaxed))
+		ring_bell(b);
+}
+
+uint64_t
+books_lag(const struct books *b)
+{
+	return b->told - atomic_load_explicit(&b->head->tail, memory_order_relaxed);
+}
+
+uint32_t
+books_free_cards(const struct books *b)
+{
+	uint64_t given = atomic_load_explicit(&b->head->given, memory_order_relaxed);
+
+	return b->capacity - (uint32_t)(b->taken - given);
+}
+
+/* -- ledger ------------------------------------------------------------------------------- */
+
+static bool
+is_last(uint32_t event)
+{
+	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END;
+}
+
+static bool
+slot_new(const struct books *b, uint64_t position, uint32_t *slot)
+{
+	*slot = atomic_load_explicit(&b->ring[position & b->ring_mask], memory_order_acquire);
+	return (*slot & SLOT_LAP) == lap_bit(b, position);
+}
+
+/* NULL if the slot makes no sense. */
+static struct card *
+slot_card(const struct books *b, uint32_t slot, uint32_t *event)
+{
+	uint32_t index = slot & SLOT_CARD_MASK;
+
+	*event = slot >> SLOT_EVENT_SHIFT & SLOT_EVENT_MASK;
+	if (index >= b->capacity || *event == EVENT_NONE || *event >= EVENT_COUNT)
+		return NULL;
+	return &b->cards[index];
+}
+
+bool
+books_hear(struct books *b, struct books_heard *out)
+{
+	uint32_t slot, event;
+	struct card *c;
+
+	for (;;) {
+		/* no more than one lap may be open: what is heard is not yet done */
+		if (b->heard - b->done > b->ring_mask || !slot_new(b, b->heard, &slot))
+			return false;
+		b->heard++;
+		c = slot_card(b, slot, &event);
+		if (c != NULL)
+			break;
+		b->nonsense++;
+	}
+	if (event == EVENT_START &&
+	    atomic_load_explicit(&c->state, memory_order_relaxed) == CARD_OPEN)
+		atomic_store_explicit(&c->state, CARD_STARTED, memory_order_relaxed);
+	out->event = event;
+	out->card = c;
+	return true;
+}
+
+/* The chain of freed cards: this side only pushes, the worker only takes all, so a CAS is safe. */
+static void
+push_freed(struct books *b, uint32_t first, struct card *last)
+{
+	uint32_t old = atomic_load_explicit(&b->head->freed, memory_order_relaxed);
+
+	do {
+		last->serial = old;
+	} while (!atomic_compare_exchange_weak_explicit(
+	    &b->head->freed, &old, first, memory_order_release, memory_order_relaxed));
+}
+
+void
+books_done(struct books *b)
+{
+	struct card *last = NULL;
+	uint32_t first = 0, slot, event;
+	uint64_t freed = 0;
+
+	for (; b->done < b->heard; b->done++) {
+		struct card *c;
+
+		slot = atomic_load_explicit(&b->ring[b->done & b->ring_mask], memory_order_relaxed);
+		c = slot_card(b, slot, &event);
+		if (c == NULL || !is_last(event))
+			continue;
+		atomic_store_explicit(&c->state, CARD_FREE, memory_order_relaxed);
+		c->serial = first;
+		first = (uint32_t)(c - b->cards) + 1;
+		if (last == NULL)
+			last = c;
+		freed++;
+	}
+	atomic_store_explicit(&b->head->tail, b->done, memory_order_release);
+	if (last == NULL)
+		return;
+	push_freed(b, first, last);
+	atomic_store_explicit(&b->head->given,
+			      atomic_load_explicit(&b->head->given, memory_order_relaxed) + freed,
+			      memory_order_relaxed);
+}
+
+bool
+books_sleep(struct books *b)
+{
+	uint32_t slot;
+
+	atomic_store_explicit(&b->head->asleep, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!slot_new(b, b->heard, &slot))
+		return true;
+	books_awake(b);
+	return false;
+}
+
+void
+books_awake(struct books *b)
+{
+	atomic_store_explicit(&b->head->asleep, 0, memory_order_relaxed);
+}
+
+uint64_t
+books_nonsense(const struct books *b)
+{
+	return b->nonsense;
+}
+
+struct card *
+books_next_open(struct books *b, uint32_t *at)
+{
+	/* only cards that were ever used: looking at the rest would bring their pages to life */
+	uint32_t used = atomic_load_explicit(&b->head->used, memory_order_acquire);
+
+	if (used > b->capacity)
+		used = b->capacity;
+	while (*at < used) {
+		struct card *c = &b->cards[(*at)++];
+		uint8_t state = atomic_load_explicit(&c->state, memory_order_acquire);
+
+		if (state == CARD_OPEN || state == CARD_STARTED)
+			return c;
+	}
+	return NULL;
+}
+
+size_t
+card_string(const struct books *b, const struct card *c, enum card_string which, char buf[256])
+{
+	size_t len = which == CARD_NAME   ? c->name_len
+		     : which == CARD_USER ? c->user_len
+					  : c->userid_len;
+	size_t here = 0;
+
+	if (which == CARD_NAME) {
+		here = len < CARD_INLINE ? len : CARD_INLINE;
+		memcpy(buf, c->name, here);
+	}
+	if (len > here)
+		memcpy(buf + here, long_string(b, c, which) + here, len - here);
+	buf[len] = '\0';
+	return len;
+}
+
+/* -- the id of a session -------------------------------------------------------------------- */
+
+static const char crockford[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+void
+books_id(const struct books *b, const struct card *c, char out[BOOKS_ID])
+{
+	int64_t ms = c->start_ns / NS_PER_MS;
+	uint64_t high, low;
+	int i;
+
+	/* a worker's successor starts after its birth, so even within one millisecond no id
+	 * comes twice: those of the dead one are not later than that */
+	if (ms <= b->born_ms)
+		ms = b->born_ms + 1;
+	/* 70 bits as two halves of 35 */
+	high = ((uint64_t)ms & 0xffffffffffffULL) >> 13;
+	low = ((uint64_t)ms & 0x1fff) << 22 | (c->serial & 0x3fffff);
+	for (i = 6; i >= 0; i--, high >>= 5, low >>= 5) {
+		out[i] = crockford[high & 31];
+		out[i + 7] = crockford[low & 31];
+	}
+	out[BOOKS_ID - 1] = '\0';
+}
+
+bool
+books_id_parse(const char *text, int64_t *ms, uint32_t *low)
+{
+	uint64_t half[2] = {0, 0};
+	int i;
+
+	for (i = 0; i < BOOKS_ID - 1; i++) {
+		const char *p = text[i] == '\0' ? NULL : strchr(crockford, text[i]);
+
+		if (p == NULL)
+			return false;
+		half[i / 7] = half[i / 7] << 5 | (uint64_t)(p - crockford);
+	}
+	if (text[i] != '\0')
+		return false;
+	*ms = (int64_t)(half[0] << 13 | half[1] >> 22);
+	*low = (uint32_t)(half[1] & 0x3fffff);
+	return true;
+}

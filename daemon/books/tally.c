@@ -1,0 +1,330 @@
+/*
+ * books/tally.c - see books/tally.h: counts that hold across all workers. Plain atomics in one
+ * memfd that parent, workers and ledger map; never blocks, takes no lock.
+ *
+ * The table of sources is open-addressed with a short window: a source lives in one of WINDOW
+ * words from its home on. Two workers may enter the same new source at the same moment in two
+ * words; so the limit is judged by the sum over the window after counting, and what was counted
+ * too much is taken back.
+ */
+#include "books/tally.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TALLY_MAGIC 0x54616c6c79303100u
+#define PAGE 4096u
+#define LINE 64
+#define WINDOW 16u
+#define COUNT_BITS 20
+#define COUNT_MASK ((1ULL << COUNT_BITS) - 1)
+#define UNLIMITED 65536u /* sources to plan for where sessions have no limit */
+
+struct tally_head {
+	uint64_t magic;
+	uint32_t slots, reserved;
+	uint64_t key[2];
+	_Alignas(LINE) _Atomic uint32_t sessions;
+	_Alignas(LINE) _Atomic uint32_t handshakes;
+};
+
+struct tally {
+	struct tally_head *head;
+	_Atomic uint64_t *words;
+	size_t mapped;
+	uint32_t mask;
+	uint64_t key[2];
+};
+
+int
+tally_create(uint32_t sessions)
+{
+	struct tally_head head = {.magic = TALLY_MAGIC, .slots = 1024};
+	uint64_t want = 4 * (uint64_t)(sessions == 0 ? UNLIMITED : sessions);
+	int fd, error;
+
+	while (head.slots < want && head.slots < 1u << 26)
+		head.slots <<= 1;
+	if (getrandom(head.key, sizeof(head.key), 0) != (ssize_t)sizeof(head.key))
+		return -1;
+	fd = memfd_create("tally", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)(PAGE + head.slots * sizeof(uint64_t))) == 0 &&
+	    pwrite(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+struct tally *
+tally_map(int fd)
+{
+	struct tally_head *head;
+	struct tally *t = NULL;
+	struct stat st;
+	uint64_t slots;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= (off_t)PAGE)
+		return NULL;
+	head = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (head == MAP_FAILED)
+		return NULL;
+	slots = ((uint64_t)st.st_size - PAGE) / sizeof(uint64_t);
+	if (head->magic == TALLY_MAGIC && head->slots == slots && (slots & (slots - 1)) == 0 &&
+	    slots >= WINDOW)
+		t = calloc(1, sizeof(*t));
+	if (t == NULL) {
+		munmap(head, (size_t)st.st_size);
+		return NULL;
+	}
+	t->head = head;
+	t->words = (_Atomic uint64_t *)((char *)head + PAGE);
+	t->mapped = (size_t)st.st_size;
+	t->mask = (uint32_t)slots - 1;
+	memcpy(t->key, head->key, sizeof(t->key));
+	return t;
+}
+
+void
+tally_unmap(struct tally *t)
+{
+	if (t == NULL)
+		return;
+	munmap(t->head, t->mapped);
+	free(t);
+}
+
+/* -- one source ----------------------------------------------------------------------------- */
+
+struct place {
+	uint32_t home;
+	uint64_t print; /* fingerprint, in its place above the count; never 0 */
+};
+
+static uint64_t
+fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Keyed, so that nobody outside can choose sources that share a window. */
+static struct place
+place_of(const struct tally *t, const struct tally_limits *l, const struct addr *source)
+{
+	unsigned bits = addr_is4(source) ? 96u + (l->prefix4 > 32 ? 32 : l->prefix4)
+					 : (l->prefix6 > 128 ? 128 : l->prefix6);
+	struct addr masked = addr_mask(source, bits);
+	struct place p;
+	uint64_t half[2], h;
+
+	memcpy(half, masked.b, sizeof(half));
+	h = fold(half[0] ^ t->key[0], half[1] ^ t->key[1]);
+	h = fold(h ^ t->key[1] ^ bits, t->key[0] | 1);
+	p.home = (uint32_t)h & t->mask;
+	p.print = fold(h ^ t->key[0], 0x9e3779b97f4a7c15u) << COUNT_BITS;
+	if (p.print == 0)
+		p.print = 1ULL << COUNT_BITS;
+	return p;
+}
+
+static _Atomic uint64_t *
+word_at(const struct tally *t, const struct place *p, uint32_t i)
+{
+	return &t->words[(p->home + i) & t->mask];
+}
+
+static uint64_t
+load(_Atomic uint64_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static bool
+is_of(uint64_t value, const struct place *p)
+{
+	return (value & COUNT_MASK) != 0 && (value & ~COUNT_MASK) == p->print;
+}
+
+static uint32_t
+source_sum(const struct tally *t, const struct place *p)
+{
+	uint32_t i, sum = 0;
+
+	for (i = 0; i < WINDOW; i++) {
+		uint64_t value = load(word_at(t, p, i));
+
+		if (is_of(value, p))
+			sum += (uint32_t)(value & COUNT_MASK);
+	}
+	return sum;
+}
+
+/* One more in the word that already holds the source, 0 if there is none, -1 if it is full. */
+static int
+source_count_up(struct tally *t, const struct place *p, uint64_t limit)
+{
+	uint32_t i;
+
+	for (i = 0; i < WINDOW; i++) {
+		_Atomic uint64_t *word = word_at(t, p, i);
+		uint64_t value = load(word);
+
+		while (is_of(value, p)) {
+			if ((value & COUNT_MASK) >= limit)
+				return -1;
+			if (atomic_compare_exchange_weak_explicit(word, &value, value + 1,
+								  memory_order_relaxed,
+								  memory_order_relaxed))
+				return 1;
+		}
+	}
+	return 0;
+}
+
+static bool
+source_enter(struct tally *t, const struct place *p)
+{
+	uint32_t i;
+
+	for (i = 0; i < WINDOW; i++) {
+		_Atomic uint64_t *word = word_at(t, p, i);
+		uint64_t value = load(word);
+
+		if ((value & COUNT_MASK) == 0 &&
+		    atomic_compare_exchange_strong_explicit(
+			word, &value, p->print | 1, memory_order_seq_cst, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+static void
+source_give(struct tally *t, const struct place *p)
+{
+	uint32_t i;
+
+	/* backwards, so that a source that stands twice comes together in the first word */
+	for (i = WINDOW; i-- > 0;) {
+		_Atomic uint64_t *word = word_at(t, p, i);
+		uint64_t value = load(word);
+
+		while (is_of(value, p)) {
+			uint64_t less = (value & COUNT_MASK) == 1 ? 0 : value - 1;
+
+			if (atomic_compare_exchange_weak_explicit(
+				word, &value, less, memory_order_relaxed, memory_order_relaxed))
+				return;
+		}
+	}
+}
+
+/* Counted also where there is no limit, so that a reload may bring one. */
+static bool
+source_take(struct tally *t, const struct tally_limits *l, const struct place *p)
+{
+	uint64_t limit =
+	    l->per_source == 0 || l->per_source > COUNT_MASK ? COUNT_MASK : l->per_source;
+	int counted = source_count_up(t, p, limit);
+
+	if (counted < 0)
+		return false;
+	if (counted == 0 && !source_enter(t, p)) /* no room in the window: never uncounted */
+		return false;
+	if (source_sum(t, p) <= limit)
+		return true;
+	source_give(t, p);
+	return false;
+}
+
+/* -- all -------------------------------------------------------------------------------------- */
+
+static bool
+total_take(_Atomic uint32_t *n, uint32_t limit)
+{
+	uint32_t before = atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+
+	if (limit == 0 || before < limit)
+		return true;
+	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
+	return false;
+}
+
+static void
+total_give(_Atomic uint32_t *n)
+{
+	uint32_t value = atomic_load_explicit(n, memory_order_relaxed);
+
+	/* never below zero, whatever a broken worker's cards say */
+	while (value > 0 && !atomic_compare_exchange_weak_explicit(
+				n, &value, value - 1, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
+enum tally_refusal
+tally_take(struct tally *t, const struct tally_limits *l, const struct addr *source)
+{
+	struct place p = place_of(t, l, source);
+
+	if (!total_take(&t->head->sessions, l->sessions))
+		return TALLY_TOTAL;
+	if (!total_take(&t->head->handshakes, l->handshakes)) {
+		total_give(&t->head->sessions);
+		return TALLY_HANDSHAKES;
+	}
+	if (!source_take(t, l, &p)) {
+		total_give(&t->head->handshakes);
+		total_give(&t->head->sessions);
+		return TALLY_SOURCE;
+	}
+	return TALLY_OK;
+}
+
+void
+tally_handshake_done(struct tally *t)
+{
+	total_give(&t->head->handshakes);
+}
+
+void
+tally_give(struct tally *t, const struct tally_limits *l, const struct addr *source, bool handshake)
+{
+	struct place p = place_of(t, l, source);
+
+	source_give(t, &p);
+	if (handshake)
+		total_give(&t->head->handshakes);
+	total_give(&t->head->sessions);
+}
+
+uint32_t
+tally_sessions(const struct tally *t)
+{
+	return atomic_load_explicit(&t->head->sessions, memory_order_relaxed);
+}
+
+uint32_t
+tally_handshakes(const struct tally *t)
+{
+	return atomic_load_explicit(&t->head->handshakes, memory_order_relaxed);
+}
+
+uint32_t
+tally_source(const struct tally *t, const struct tally_limits *l, const struct addr *source)
+{
+	struct place p = place_of(t, l, source);
+
+	return source_sum(t, &p);
+}

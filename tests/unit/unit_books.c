@@ -1,0 +1,467 @@
+/*
+ * unit_books.c - the books of a worker (daemon/books/books.c): cards, events, the way back,
+ * the bell, ids, and what is left after a worker died in the middle.
+ */
+#include <CUnit/Basic.h>
+#include <pthread.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "books/books.h"
+
+struct pair {
+	int fd, bell;
+	struct books *worker, *ledger;
+};
+
+static struct pair
+pair_open(unsigned worker, uint32_t sessions)
+{
+	struct pair p;
+
+	p.fd = books_create(worker, 3, sessions, 42);
+	p.bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	CU_ASSERT_FATAL(p.fd >= 0 && p.bell >= 0);
+	p.worker = books_map(p.fd, p.bell);
+	p.ledger = books_map(p.fd, p.bell);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p.worker);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p.ledger);
+	return p;
+}
+
+static void
+pair_close(struct pair *p)
+{
+	books_unmap(p->worker);
+	books_unmap(p->ledger);
+	close(p->fd);
+	close(p->bell);
+}
+
+static void
+test_head(void)
+{
+	struct pair p = pair_open(5, 100);
+
+	CU_ASSERT_EQUAL(books_worker(p.ledger), 5);
+	CU_ASSERT_EQUAL(books_generation(p.ledger), 3);
+	CU_ASSERT_EQUAL(books_capacity(p.worker), 100 + BOOKS_BACKLOG);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), 100 + BOOKS_BACKLOG);
+	CU_ASSERT_NOT_EQUAL(ftruncate(p.fd, 0), 0);
+	atomic_fetch_add(books_counter(p.worker, COUNT_ACCEPTED), 7);
+	CU_ASSERT_EQUAL(atomic_load(books_counter(p.ledger, COUNT_ACCEPTED)), 7);
+	pair_close(&p);
+}
+
+static void
+test_not_books(void)
+{
+	char page[8192] = {0};
+	int fd = memfd_create("x", MFD_CLOEXEC);
+
+	CU_ASSERT_PTR_NULL(books_map(fd, -1));
+	CU_ASSERT_EQUAL(write(fd, page, sizeof(page)), (ssize_t)sizeof(page));
+	CU_ASSERT_PTR_NULL(books_map(fd, -1));
+	close(fd);
+
+	/* true books cut short are not books */
+	fd = books_create(0, 0, 10, 0);
+	CU_ASSERT_EQUAL(pread(fd, page, sizeof(page), 0), (ssize_t)sizeof(page));
+	close(fd);
+	fd = memfd_create("x", MFD_CLOEXEC);
+	CU_ASSERT_EQUAL(write(fd, page, sizeof(page)), (ssize_t)sizeof(page));
+	CU_ASSERT_PTR_NULL(books_map(fd, -1));
+	close(fd);
+}
+
+static void
+test_one_life(void)
+{
+	struct pair p = pair_open(0, 10);
+	struct books_heard h;
+	struct card *c = card_take(p.worker, 1000000000LL);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+	CU_ASSERT_EQUAL(c->state, CARD_OPEN);
+	CU_ASSERT_EQUAL(c->start_ns, 1000000000LL);
+	CU_ASSERT_FALSE(books_hear(p.ledger, &h));
+
+	c->rule = 77;
+	books_tell(p.worker, c, EVENT_START);
+	CU_ASSERT_EQUAL(c->state, CARD_STARTED);
+	CU_ASSERT_EQUAL(books_lag(p.worker), 1);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(h.event, EVENT_START);
+	CU_ASSERT_EQUAL(h.card->rule, 77);
+	CU_ASSERT_FALSE(books_hear(p.ledger, &h));
+	books_done(p.ledger);
+	CU_ASSERT_EQUAL(books_lag(p.worker), 0);
+	CU_ASSERT_EQUAL(c->state, CARD_STARTED);
+
+	c->up = 12345;
+	books_tell(p.worker, c, EVENT_END);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(h.event, EVENT_END);
+	CU_ASSERT_EQUAL(h.card->up, 12345);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), books_capacity(p.worker) - 1);
+	books_done(p.ledger);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), books_capacity(p.worker));
+	CU_ASSERT_EQUAL(c->state, CARD_FREE);
+	/* the warm card comes back first */
+	CU_ASSERT_PTR_EQUAL(card_take(p.worker, 5), c);
+	CU_ASSERT_EQUAL(c->up, 0);
+	CU_ASSERT_EQUAL(c->rule, 0);
+	card_drop(p.worker, c);
+	CU_ASSERT_PTR_EQUAL(card_take(p.worker, 6), c);
+	pair_close(&p);
+}
+
+/* No record, no session: when the ledger does not write, cards run out, and come back after. */
+static void
+test_exhaustion(void)
+{
+	struct pair p = pair_open(0, 4);
+	uint32_t capacity = books_capacity(p.worker), n = 0, events = 0;
+	struct books_heard h;
+	struct card *c;
+
+	while ((c = card_take(p.worker, 1)) != NULL) {
+		books_tell(p.worker, c, EVENT_START);
+		books_tell(p.worker, c, EVENT_END);
+		n++;
+	}
+	CU_ASSERT_EQUAL(n, capacity);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), 0);
+	CU_ASSERT_EQUAL(books_lag(p.worker), 2 * (uint64_t)capacity);
+	while (books_hear(p.ledger, &h))
+		events++;
+	CU_ASSERT_EQUAL(events, 2 * capacity);
+	CU_ASSERT_PTR_NULL(card_take(p.worker, 1));
+	books_done(p.ledger);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), capacity);
+	for (n = 0; card_take(p.worker, 1) != NULL; n++)
+		;
+	CU_ASSERT_EQUAL(n, capacity);
+	pair_close(&p);
+}
+
+static void
+test_strings(void)
+{
+	struct pair p = pair_open(0, 4);
+	struct card *c = card_take(p.worker, 1), *d = card_take(p.worker, 1);
+	struct books_heard h, g;
+	char long_name[300], buf[256];
+
+	memset(long_name, 'n', sizeof(long_name));
+	long_name[31] = 'x';
+	long_name[32] = 'y';
+	long_name[254] = 'z';
+	card_set_string(p.worker, c, CARD_NAME, "short", 5);
+	CU_ASSERT_EQUAL(card_string(p.worker, c, CARD_NAME, buf), 5);
+	CU_ASSERT_STRING_EQUAL(buf, "short");
+	card_set_string(p.worker, c, CARD_NAME, long_name, 300);
+	card_set_string(p.worker, c, CARD_USER, "ali\0ce", 6);
+	card_set_string(p.worker, c, CARD_USERID, long_name, 255);
+	card_set_string(p.worker, d, CARD_USER, "bob", 3);
+	books_tell(p.worker, c, EVENT_START);
+	books_tell(p.worker, d, EVENT_START);
+	CU_ASSERT_TRUE_FATAL(books_hear(p.ledger, &h));
+	CU_ASSERT_TRUE_FATAL(books_hear(p.ledger, &g));
+	CU_ASSERT_EQUAL(card_string(p.ledger, h.card, CARD_NAME, buf), 255);
+	CU_ASSERT_EQUAL(memcmp(buf, long_name, 255), 0);
+	CU_ASSERT_EQUAL(card_string(p.ledger, h.card, CARD_USER, buf), 6);
+	CU_ASSERT_EQUAL(memcmp(buf, "ali\0ce", 7), 0);
+	CU_ASSERT_EQUAL(card_string(p.ledger, h.card, CARD_USERID, buf), 255);
+	CU_ASSERT_EQUAL(memcmp(buf, long_name, 255), 0);
+	CU_ASSERT_EQUAL(card_string(p.ledger, g.card, CARD_USER, buf), 3);
+	CU_ASSERT_STRING_EQUAL(buf, "bob");
+	CU_ASSERT_EQUAL(card_string(p.ledger, g.card, CARD_NAME, buf), 0);
+	CU_ASSERT_STRING_EQUAL(buf, "");
+	pair_close(&p);
+}
+
+static bool
+rung(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == (ssize_t)sizeof(n);
+}
+
+static void
+test_bell(void)
+{
+	struct pair p = pair_open(0, 4);
+	struct books_heard h;
+	struct card *c = card_take(p.worker, 1);
+
+	books_tell(p.worker, c, EVENT_START); /* the ledger is awake: no bell */
+	CU_ASSERT_FALSE(rung(p.bell));
+	CU_ASSERT_FALSE(books_sleep(p.ledger)); /* there is something to hear */
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	books_done(p.ledger);
+	CU_ASSERT_TRUE(books_sleep(p.ledger));
+	books_tell(p.worker, c, EVENT_END);
+	CU_ASSERT_TRUE(rung(p.bell));
+	c = card_take(p.worker, 1);
+	books_tell(p.worker, c, EVENT_DENY); /* one bell is enough */
+	CU_ASSERT_FALSE(rung(p.bell));
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	books_done(p.ledger);
+	CU_ASSERT_TRUE(books_sleep(p.ledger));
+	books_awake(p.ledger);
+	books_tell(p.worker, card_take(p.worker, 1), EVENT_FAIL);
+	CU_ASSERT_FALSE(rung(p.bell));
+	pair_close(&p);
+}
+
+static void
+test_ids(void)
+{
+	struct pair p = pair_open(63, 4), next;
+	int64_t now = clock_wall_ns(), ms;
+	struct card *c = card_take(p.worker, now + 3 * NS_PER_MS), *d;
+	char a[BOOKS_ID], b[BOOKS_ID];
+	uint32_t low;
+
+	books_id(p.ledger, c, a);
+	CU_ASSERT_EQUAL(strlen(a), 14);
+	CU_ASSERT_EQUAL(strspn(a, "0123456789ABCDEFGHJKMNPQRSTVWXYZ"), 14);
+	CU_ASSERT_TRUE(books_id_parse(a, &ms, &low));
+	CU_ASSERT_EQUAL(ms, now / NS_PER_MS + 3);
+	CU_ASSERT_EQUAL(low >> 16, 63);
+	CU_ASSERT_EQUAL(low & 0xffff, 42);
+	d = card_take(p.worker, c->start_ns);
+	books_id(p.worker, d, b);
+	CU_ASSERT_STRING_NOT_EQUAL(a, b);
+	CU_ASSERT_TRUE(strcmp(a, b) < 0);
+
+	/*
+	 * A successor born in the very millisecond in which the dead one's last card was taken
+	 * starts in the next one, whatever its seed.
+	 */
+	next = pair_open(63, 4);
+	d = card_take(next.worker, 1);
+	d->start_ns = 0;
+	books_id(next.ledger, d, b);
+	CU_ASSERT_TRUE(books_id_parse(b, &ms, &low));
+	CU_ASSERT_TRUE(ms > now / NS_PER_MS);
+	CU_ASSERT_TRUE(ms <= clock_wall_ns() / NS_PER_MS + 1);
+
+	CU_ASSERT_FALSE(books_id_parse("", &ms, &low));
+	CU_ASSERT_FALSE(books_id_parse("01JDF3T7N8Q2W", &ms, &low));
+	CU_ASSERT_FALSE(books_id_parse("01JDF3T7N8Q2W55", &ms, &low));
+	CU_ASSERT_FALSE(books_id_parse("01JDF3T7N8Q2WU", &ms, &low));
+	CU_ASSERT_FALSE(books_id_parse("01jdf3t7n8q2w5", &ms, &low));
+	CU_ASSERT_TRUE(books_id_parse("ZZZZZZZZZZZZZZ", &ms, &low));
+	CU_ASSERT_EQUAL(ms, 0xffffffffffffLL);
+	CU_ASSERT_EQUAL(low, 0x3fffff);
+	pair_close(&next);
+	pair_close(&p);
+}
+
+/* A worker killed in the middle: what was told is heard, what is open is found, with its bytes. */
+static void
+test_crash(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct books_heard h;
+	struct card *c;
+	uint32_t at = 0, open = 0, started = 0, starts = 0, ends = 0;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int i;
+
+		for (i = 0; i < 30; i++) {
+			c = card_take(p.worker, 1000 + i);
+			c->rule = i;
+			if (i % 3 == 0)
+				continue; /* in its handshake */
+			books_tell(p.worker, c, EVENT_START);
+			c->up = 1000 + (uint64_t)i;
+			if (i % 3 == 1)
+				books_tell(p.worker, c, EVENT_END);
+		}
+		raise(SIGKILL);
+	}
+	CU_ASSERT_EQUAL_FATAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_TRUE(WIFSIGNALED(status));
+	while (books_hear(p.ledger, &h)) {
+		starts += h.event == EVENT_START;
+		ends += h.event == EVENT_END;
+	}
+	books_done(p.ledger);
+	CU_ASSERT_EQUAL(starts, 20);
+	CU_ASSERT_EQUAL(ends, 10);
+	while ((c = books_next_open(p.ledger, &at)) != NULL) {
+		if (c->state == CARD_OPEN) {
+			CU_ASSERT_EQUAL(c->rule % 3, 0);
+			open++;
+		} else {
+			CU_ASSERT_EQUAL(c->rule % 3, 2);
+			CU_ASSERT_EQUAL(c->up, 1000 + (uint64_t)c->rule);
+			started++;
+		}
+	}
+	CU_ASSERT_EQUAL(open, 10);
+	CU_ASSERT_EQUAL(started, 10);
+	pair_close(&p);
+}
+
+/* A ledger that was restarted hears what the last one had not written. */
+static void
+test_second_ledger(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct books *again;
+	struct books_heard h;
+	int i;
+
+	for (i = 0; i < 5; i++)
+		books_tell(p.worker, card_take(p.worker, i), EVENT_DENY);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	books_done(p.ledger);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h)); /* heard but not written */
+	again = books_map(p.fd, p.bell);
+	for (i = 0; books_hear(again, &h); i++)
+		CU_ASSERT_EQUAL(h.card->start_ns, 2 + i);
+	CU_ASSERT_EQUAL(i, 3);
+	books_done(again);
+	CU_ASSERT_EQUAL(books_lag(p.worker), 0);
+	books_unmap(again);
+	pair_close(&p);
+}
+
+/* A worker that writes nonsense into its ring harms nobody else. */
+static void
+test_nonsense(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct books_heard h;
+	struct card *beyond = card_take(p.worker, 1) + books_capacity(p.worker) + 5;
+	struct card *good = card_take(p.worker, 1);
+
+	books_tell(p.worker, beyond, EVENT_END);
+	books_tell(p.worker, good, EVENT_COUNT);
+	books_tell(p.worker, good, EVENT_NONE);
+	books_tell(p.worker, good, EVENT_END);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(h.event, EVENT_END);
+	CU_ASSERT_EQUAL(books_nonsense(p.ledger), 3);
+	CU_ASSERT_FALSE(books_hear(p.ledger, &h));
+	books_done(p.ledger);
+	CU_ASSERT_EQUAL(good->state, CARD_FREE);
+	pair_close(&p);
+}
+
+/* Two threads, many laps: nothing is lost, doubled or out of order, and the bell always wakes. */
+#define ROUNDS 300000u
+
+static void *
+produce(void *arg)
+{
+	struct pair *p = arg;
+	struct card *ring[64] = {NULL};
+	uint32_t i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		struct card *c;
+
+		while ((c = card_take(p->worker, i)) == NULL)
+			usleep(100);
+		c->up = i;
+		books_tell(p->worker, c, EVENT_START);
+		if (ring[i % 64] != NULL) {
+			ring[i % 64]->down = i;
+			books_tell(p->worker, ring[i % 64], EVENT_END);
+		}
+		ring[i % 64] = c;
+		if (i % 50000 == 0)
+			usleep(2000); /* let the ledger fall asleep */
+	}
+	for (i = 0; i < 64; i++)
+		books_tell(p->worker, ring[i], EVENT_END);
+	return NULL;
+}
+
+static void
+test_threads(void)
+{
+	struct pair p = pair_open(0, 64);
+	uint32_t starts = 0, ends = 0, wrong = 0, late = 0;
+	uint64_t n;
+	pthread_t t;
+
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&t, NULL, produce, &p), 0);
+	while (ends < ROUNDS && late < 3) {
+		struct books_heard h;
+		uint32_t batch = 0;
+
+		while (batch < 200 && books_hear(p.ledger, &h)) {
+			batch++;
+			if (h.event == EVENT_START)
+				wrong += h.card->up != starts++;
+			else if (h.event == EVENT_END)
+				ends++;
+		}
+		books_done(p.ledger);
+		if (batch == 0 && books_sleep(p.ledger)) {
+			struct pollfd pfd = {p.bell, POLLIN, 0};
+
+			if (poll(&pfd, 1, 10000) == 0)
+				late++; /* slept through a bell */
+			else if (read(p.bell, &n, sizeof(n)) < 0)
+				late++;
+			books_awake(p.ledger);
+		}
+	}
+	pthread_join(t, NULL);
+	CU_ASSERT_EQUAL(starts, ROUNDS);
+	CU_ASSERT_EQUAL(ends, ROUNDS);
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_EQUAL(late, 0);
+	CU_ASSERT_EQUAL(books_nonsense(p.ledger), 0);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), books_capacity(p.worker));
+	pair_close(&p);
+}
+
+int
+main(void)
+{
+	static CU_TestInfo tests[] = {{"head", test_head},
+				      {"not books", test_not_books},
+				      {"one life", test_one_life},
+				      {"exhaustion", test_exhaustion},
+				      {"strings", test_strings},
+				      {"bell", test_bell},
+				      {"ids", test_ids},
+				      {"crash", test_crash},
+				      {"second ledger", test_second_ledger},
+				      {"nonsense", test_nonsense},
+				      {"threads", test_threads},
+				      CU_TEST_INFO_NULL};
+	static CU_SuiteInfo suites[] = {{"books", NULL, NULL, NULL, NULL, tests},
+					CU_SUITE_INFO_NULL};
+	unsigned failed;
+
+	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+		return 2;
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	failed = CU_get_number_of_tests_failed();
+	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
+	CU_cleanup_registry();
+	return failed != 0;
+}

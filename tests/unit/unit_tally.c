@@ -1,0 +1,234 @@
+/*
+ * unit_tally.c - limits across workers (daemon/books/tally.c): all or nothing, per source by
+ * prefix, and many takers at once.
+ */
+#include <CUnit/Basic.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "books/tally.h"
+
+static struct addr
+v4(uint32_t a)
+{
+	return addr_from_v4(a);
+}
+
+static void
+test_totals(void)
+{
+	struct tally_limits l = {.sessions = 2, .prefix4 = 32, .prefix6 = 64};
+	int fd = tally_create(100);
+	struct tally *t = tally_map(fd), *u = tally_map(fd);
+	struct addr a = v4(0x0a000001);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(u);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(u, &l, &a), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_TOTAL);
+	CU_ASSERT_EQUAL(tally_sessions(t), 2);
+	CU_ASSERT_EQUAL(tally_handshakes(u), 2);
+	CU_ASSERT_EQUAL(tally_source(u, &l, &a), 2);
+	tally_handshake_done(u);
+	tally_give(t, &l, &a, false);
+	CU_ASSERT_EQUAL(tally_sessions(u), 1);
+	CU_ASSERT_EQUAL(tally_handshakes(u), 1);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	tally_give(t, &l, &a, true);
+	tally_give(t, &l, &a, true);
+	CU_ASSERT_EQUAL(tally_sessions(t), 0);
+	CU_ASSERT_EQUAL(tally_handshakes(t), 0);
+	CU_ASSERT_EQUAL(tally_source(t, &l, &a), 0);
+	/* never below zero */
+	tally_give(t, &l, &a, true);
+	CU_ASSERT_EQUAL(tally_sessions(t), 0);
+	CU_ASSERT_EQUAL(tally_handshakes(t), 0);
+	CU_ASSERT_NOT_EQUAL(ftruncate(fd, 0), 0);
+	tally_unmap(t);
+	tally_unmap(u);
+	close(fd);
+}
+
+static void
+test_handshakes(void)
+{
+	struct tally_limits l = {.handshakes = 1, .prefix4 = 32, .prefix6 = 64};
+	int fd = tally_create(0);
+	struct tally *t = tally_map(fd);
+	struct addr a = v4(0x0a000001);
+
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_HANDSHAKES);
+	CU_ASSERT_EQUAL(tally_sessions(t), 1);
+	CU_ASSERT_EQUAL(tally_source(t, &l, &a), 1);
+	tally_handshake_done(t);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_sessions(t), 2);
+	tally_unmap(t);
+	close(fd);
+}
+
+static void
+test_sources(void)
+{
+	struct tally_limits l = {.per_source = 2, .prefix4 = 24, .prefix6 = 64};
+	int fd = tally_create(1000);
+	struct tally *t = tally_map(fd);
+	struct addr a = v4(0x0a000001), same = v4(0x0a0000fe), other = v4(0x0a000101);
+	struct addr six, six_same, six_other;
+
+	CU_ASSERT_TRUE(addr_parse("2001:db8:1:2::1", 15, &six));
+	CU_ASSERT_TRUE(addr_parse("2001:db8:1:2:ffff::9", 20, &six_same));
+	CU_ASSERT_TRUE(addr_parse("2001:db8:1:3::1", 15, &six_other));
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &same), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_SOURCE);
+	CU_ASSERT_EQUAL(tally_sessions(t), 2);
+	CU_ASSERT_EQUAL(tally_handshakes(t), 2);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &other), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &six), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &six_same), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &six), TALLY_SOURCE);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &six_other), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_source(t, &l, &same), 2);
+	CU_ASSERT_EQUAL(tally_source(t, &l, &six), 2);
+	tally_give(t, &l, &same, true);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	tally_unmap(t);
+	close(fd);
+}
+
+/* As many sources as sessions, twice over: every one is counted exactly, and all go again. */
+static void
+test_many_sources(void)
+{
+	struct tally_limits l = {.per_source = 3, .prefix4 = 32, .prefix6 = 64};
+	int fd = tally_create(20000);
+	struct tally *t = tally_map(fd);
+	uint32_t i, refused = 0, wrong = 0;
+
+	for (i = 0; i < 20000; i++) {
+		struct addr a = v4(0x0a000000 + i);
+
+		refused += tally_take(t, &l, &a) != TALLY_OK;
+		if (i % 2)
+			refused += tally_take(t, &l, &a) != TALLY_OK;
+	}
+	CU_ASSERT_EQUAL(refused, 0);
+	for (i = 0; i < 20000; i++) {
+		struct addr a = v4(0x0a000000 + i);
+
+		wrong += tally_source(t, &l, &a) != 1 + i % 2;
+		tally_give(t, &l, &a, true);
+		if (i % 2)
+			tally_give(t, &l, &a, true);
+		wrong += tally_source(t, &l, &a) != 0;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_EQUAL(tally_sessions(t), 0);
+	tally_unmap(t);
+	close(fd);
+}
+
+/* Four takers over a few sources: the limit is never passed and nothing is left over. */
+static struct tally *shared;
+static const struct tally_limits crowd = {
+    .sessions = 50, .per_source = 5, .handshakes = 20, .prefix4 = 32, .prefix6 = 64};
+static _Atomic int inside[8], most, refusals;
+
+static void *
+take_and_give(void *arg)
+{
+	uint32_t seed = (uint32_t)(uintptr_t)arg;
+	int i;
+
+	for (i = 0; i < 40000; i++) {
+		struct addr a;
+		unsigned who;
+		int now;
+
+		seed = seed * 1664525 + 1013904223;
+		who = seed >> 29;
+		a = v4(0xc0a80000 + who);
+		if (tally_take(shared, &crowd, &a) != TALLY_OK) {
+			atomic_fetch_add(&refusals, 1);
+			continue;
+		}
+		now = atomic_fetch_add(&inside[who], 1) + 1;
+		if (now > atomic_load(&most))
+			atomic_store(&most, now);
+		if (i % 64 == 0)
+			usleep(50);
+		if (i % 2)
+			tally_handshake_done(shared);
+		atomic_fetch_sub(&inside[who], 1);
+		tally_give(shared, &crowd, &a, i % 2 == 0);
+	}
+	return NULL;
+}
+
+static void
+test_crowd(void)
+{
+	int fd = tally_create(100), i;
+	pthread_t threads[8];
+	uint32_t left = 0;
+
+	shared = tally_map(fd);
+	for (i = 0; i < 8; i++)
+		pthread_create(&threads[i], NULL, take_and_give, (void *)(uintptr_t)(i + 1));
+	for (i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	CU_ASSERT_TRUE(atomic_load(&most) >= 1 && atomic_load(&most) <= 5);
+	CU_ASSERT_EQUAL(tally_sessions(shared), 0);
+	CU_ASSERT_EQUAL(tally_handshakes(shared), 0);
+	for (i = 0; i < 8; i++) {
+		struct addr a = v4(0xc0a80000 + (uint32_t)i);
+
+		left += tally_source(shared, &crowd, &a);
+	}
+	CU_ASSERT_EQUAL(left, 0);
+	tally_unmap(shared);
+	close(fd);
+}
+
+static void
+test_not_a_tally(void)
+{
+	char page[8192] = {0};
+	int fd = memfd_create("x", MFD_CLOEXEC);
+
+	CU_ASSERT_PTR_NULL(tally_map(fd));
+	CU_ASSERT_EQUAL(write(fd, page, sizeof(page)), (ssize_t)sizeof(page));
+	CU_ASSERT_PTR_NULL(tally_map(fd));
+	close(fd);
+	CU_ASSERT_PTR_NULL(tally_map(-1));
+}
+
+int
+main(void)
+{
+	static CU_TestInfo tests[] = {
+	    {"totals", test_totals},   {"handshakes", test_handshakes},
+	    {"sources", test_sources}, {"many sources", test_many_sources},
+	    {"crowd", test_crowd},     {"not a tally", test_not_a_tally},
+	    CU_TEST_INFO_NULL};
+	static CU_SuiteInfo suites[] = {{"tally", NULL, NULL, NULL, NULL, tests},
+					CU_SUITE_INFO_NULL};
+	unsigned failed;
+
+	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+		return 2;
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	failed = CU_get_number_of_tests_failed();
+	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
+	CU_cleanup_registry();
+	return failed != 0;
+}
