@@ -118,6 +118,8 @@ void settings_defaults(struct settings *s);
  * Problems into p; s is fully written in any case. dir: folder of the settings file.
  */
 void settings_read(struct node *root, const char *dir, struct settings *s, struct problems *p);
+/* The sections that are settings, NULL-terminated: what node_unknown at the root must know besides the policy's. */
+const char *const *settings_words(void);
 /* A mapped image is what this build wrote. */
 bool settings_valid(const void *image, size_t len);
 /* The words of POLICY.md's "Quantities": "30 s", "1 GiB". False: not one. */
