@@ -13,12 +13,12 @@
 
 #include "tests/bench/pattern.h"
 
-#define STREAM (5 * BLOCK + 8 * BLOCK)
+#define STREAM (16 * BLOCK)
 
 static uint8_t stream[STREAM];
 static size_t length;
 
-/* Writes a whole stream of five blocks and an end, in pieces of at most `piece`. */
+/* Writes a whole stream of six blocks or some more, in pieces of at most `piece`. */
 static void
 stream_build(uint64_t tag, size_t piece)
 {
@@ -28,11 +28,11 @@ stream_build(uint64_t tag, size_t piece)
 
 	length = 0;
 	while (!out.ended) {
+		if (out.count > 4 * BLOCK + 1000)
+			pattern_stop(&out);
 		n = pattern_next(&out, &bytes);
 		if (n > piece)
 			n = piece;
-		if (!out.stopping && out.count + n > 5 * BLOCK - 1000)
-			pattern_stop(&out);
 		memcpy(stream + length, bytes, n);
 		length += n;
 		pattern_sent(&out, n);
