@@ -215,5 +215,6 @@ load_bulk(const struct plan *plan)
 	streams_end(streams, plan->at_once);
 	printf("{\"received\":%llu,\"sent\":%llu,\"seconds\":%.6f}\n", (unsigned long long)received,
 	       (unsigned long long)sent, (double)(end - begin) / 1e9);
+	free(streams);
 	return 0;
 }

@@ -137,6 +137,7 @@ load_requests(const struct plan *plan)
 	while (run.waiting > 0)
 		serve_once();
 	printf("{\"done\":%lu,\"seconds\":%.6f}\n", done, (double)(end - begin) / 1e9);
+	free(clients);
 	return 0;
 }
 
@@ -183,5 +184,6 @@ load_latency(const struct plan *plan)
 	gate_pass(plan, "end");
 	printf("{\"done\":%u,\"p50_us\":%.2f,", n, gate_percentile(took_ns, n, 50) / 1e3);
 	printf("\"p99_us\":%.2f}\n", gate_percentile(took_ns, n, 99) / 1e3);
+	free(took_ns);
 	return 0;
 }

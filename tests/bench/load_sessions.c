@@ -158,5 +158,7 @@ load_sessions(const struct plan *plan)
 	       run.done, run.failed, (double)(end - begin) / 1e9,
 	       gate_percentile(run.took_us, samples, 50),
 	       gate_percentile(run.took_us, samples, 99));
+	free(run.took_us);
+	free(clients);
 	return run.failed > run.done / 1000;
 }
