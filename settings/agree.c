@@ -11,6 +11,7 @@
  * these markers start with '*', which our lexer lets no name do.
  */
 #include <libconfig.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@
 
 #define PIECE 64 /* members or elements; more go in pieces */
 
-#define MARK_INCLUDE "*include"
+#define MARK_INCLUDE "*include-%zu" /* numbered: one group may have several */
 #define MARK_CUT "*cut"
 #define MARK_LIST "*list"
 #define MARK_END "*end"
@@ -128,7 +129,7 @@ copy(struct check *c, uint32_t to)
 {
 	for (size_t i = inclusion_from(c, c->pos); i < c->own_count && c->own[i]->from < to; i++) {
 		copy_plain(c, c->own[i]->from);
-		buffer_puts(&c->text, " " MARK_INCLUDE " = 1 ");
+		buffer_putf(&c->text, " " MARK_INCLUDE " = 1 ", i);
 		c->pos = c->own[i]->to;
 	}
 	copy_plain(c, to);
@@ -190,6 +191,15 @@ is_mark(config_setting_t *s, const char *name)
 	       config_setting_get_int(s) == 1;
 }
 
+static bool
+is_include_mark(config_setting_t *s, size_t number)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), MARK_INCLUDE, number);
+	return is_mark(s, name);
+}
+
 static const struct node *disagreement(struct check *c, config_setting_t *s, const struct node *n);
 
 /* The next of ours that c->src wrote; NULL: none is left. */
@@ -224,7 +234,7 @@ differing_member(struct check *c, config_setting_t *s, int *at, struct walk w, u
 		n = walk_node(c, &w);
 		if (i < c->own_count && c->own[i]->from < to &&
 		    (n == NULL || c->own[i]->from < branch_of(n)->from)) {
-			if (!is_mark(got, MARK_INCLUDE))
+			if (!is_include_mark(got, i))
 				return n != NULL ? n : whole;
 			i++;
 			continue;
@@ -234,6 +244,7 @@ differing_member(struct check *c, config_setting_t *s, int *at, struct walk w, u
 		bad = got != NULL ? disagreement(c, got, n) : n;
 		if (bad != NULL)
 			return bad;
+		i = inclusion_from(c, branch_of(n)->to);
 		walk_on(&w);
 	}
 }

@@ -350,7 +350,6 @@ lex_number(struct lexer *lx, struct token *t)
 {
 	const char *start = lx->p;
 	char text[64];
-	struct problem *one;
 	size_t len;
 	bool hex;
 
@@ -360,14 +359,11 @@ lex_number(struct lexer *lx, struct token *t)
 	len = (size_t)(lx->p - start);
 	t->kind = number_form(start, len, &hex);
 	if (t->kind == TOKEN_WRONG) {
+		t->to = (uint32_t)(lx->p - lx->src->text);
+		problem_help(lexer_complain(lx, t, "E116", "this is no number"),
+			     "quantities, addresses and names stand in quotes: \"30 s\", "
+			     "\"10.0.0.0/8\"");
 		t->told = true;
-		if (lx->quiet == lx->line)
-			return;
-		lx->quiet = lx->line;
-		one = problems_add(lx->problems, "E116", place_at(lx, start, (unsigned)len),
-				   "this is no number");
-		problem_help(one, "quantities, addresses and names stand in quotes: \"30 s\", "
-				  "\"10.0.0.0/8\"");
 		return;
 	}
 	if (len < sizeof(text)) {
@@ -425,13 +421,12 @@ lex_wrong(struct lexer *lx, struct token *t)
 	unsigned point, n = utf8_at(lx->p, lx->end, &point);
 
 	if ((unsigned char)*lx->p >= 0x80) {
-		if (n > 0 && !utf8_hides(point) && lx->quiet != lx->line) {
-			problem_help(problems_add(lx->problems, "E109", place_at(lx, lx->p, n),
-						  "U+%04X may not stand here", point),
-				     "only comments and the values of owner, ticket and why may "
-				     "hold more than ASCII");
-			lx->quiet = lx->line;
-		}
+		t->to = t->from + n;
+		if (n > 0 && !utf8_hides(point))
+			problem_help(
+			    lexer_complain(lx, t, "E109", "U+%04X may not stand here", point),
+			    "only comments and the values of owner, ticket and why may "
+			    "hold more than ASCII");
 		t->told = true;
 	}
 	lx->p += n > 0 ? n : 1;

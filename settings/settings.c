@@ -428,8 +428,8 @@ set_list(const struct value *v)
 		one.node = m;
 		if (m->kind == NODE_STRING)
 			set_string_of(*v, m, set_element);
-		else
-			tell_type(&one);
+		else if (n->kind == NODE_LIST || n->first->kind == m->kind)
+			tell_type(&one); /* of an array's odd one the tree has told */
 	}
 }
 
@@ -672,14 +672,16 @@ refuse_twin(struct reader *r, const struct settings_listener *mine, const struct
 {
 	for (uint32_t i = 0; i < r->settings->listener_count; i++) {
 		const struct settings_listener *other = &r->settings->listeners[i];
+		struct problem *one;
 
 		if (other == mine || mine->at.port == 0 || other->at.port != mine->at.port ||
 		    !addr_equal(&other->at.addr, &mine->at.addr))
 			continue;
-		problem_seen(problems_add(r->problems, "E307", n->key,
-					  "listener '%s' has the address and port of '%s'", n->name,
-					  other->name),
-			     r->listeners[i]->key);
+		one = problems_add(r->problems, "E307", n->key,
+				   "listener '%s' has the address and port of '%s'", n->name,
+				   other->name);
+		problem_help(one, "the other one is here");
+		problem_seen(one, r->listeners[i]->key);
 		return;
 	}
 }

@@ -170,6 +170,22 @@ tell_fault(const char *code, struct place at, const char *p, struct problems *ou
 			     "only tab and line ends may stand in a file");
 }
 
+/* All the bytes from p on with the same fault: one problem. */
+static unsigned
+fault_run(const char *p, const char *end, const char *code, unsigned width)
+{
+	unsigned run = width;
+
+	while (p + run < end) {
+		const char *next = fault_at(p + run, end, &width);
+
+		if (next == NULL || strcmp(next, code) != 0)
+			break;
+		run += width;
+	}
+	return run;
+}
+
 void
 source_check(const struct source *src, struct problems *p)
 {
@@ -195,6 +211,7 @@ source_check(const struct source *src, struct problems *p)
 		code = fault_at(c, end, &at.width);
 		if (code != NULL) {
 			at.column = (unsigned)(c - start) + 1;
+			at.width = fault_run(c, end, code, at.width);
 			tell_fault(code, at, c, p);
 			told++;
 		}

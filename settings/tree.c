@@ -495,15 +495,37 @@ parse_group(struct parser *ps, struct node *group, const struct token *open)
 	tell_unclosed(ps, open, NULL);
 }
 
+static void
+refuse_include(struct parser *ps)
+{
+	lexer_complain(&ps->lexer, &ps->now, "E120",
+		       "@include brings settings and cannot stand in a list");
+	advance(ps);
+	if (at(ps, TOKEN_STRING))
+		advance(ps);
+}
+
 /* One value of a list or array; false: the bracket was left open here. */
 static bool
 parse_element(struct parser *ps, struct node *seq, const struct token *open, bool want_comma)
 {
 	bool array = open->kind == TOKEN_OPEN_ARRAY;
 
-	if (at_key(ps)) {
+	if (ps->now.first && (at_key(ps) || at(ps, TOKEN_INCLUDE))) {
 		tell_unclosed(ps, open, &ps->now);
 		return false;
+	}
+	if (at(ps, TOKEN_INCLUDE)) {
+		refuse_include(ps);
+		return true;
+	}
+	if (at_key(ps)) {
+		problem_help(lexer_complain(&ps->lexer, &ps->now, "E110",
+					    "a setting stands within [ ] or ( )"),
+			     "within a list, settings stand in a group: { name = value }");
+		advance(ps);
+		advance(ps);
+		want_comma = false;
 	}
 	if (want_comma && !ps->now.told) {
 		bool strings = at(ps, TOKEN_STRING) && ps->last.kind == TOKEN_STRING;
@@ -551,9 +573,11 @@ check_kinds(struct parser *ps, const struct node *seq)
 			continue;
 		one = problems_add(ps->problems, "E119", n->value,
 				   "an array holds values of one kind only");
-		problem_help(one, "this is %s, the first one is %s", node_kind_word(n),
-			     n->kind == first->kind ? "one of another size (the L)"
-						    : node_kind_word(first));
+		if (n->kind == first->kind)
+			problem_help(one, "either all its numbers have an L or none");
+		else
+			problem_help(one, "this is %s, the first one is %s", node_kind_word(n),
+				     node_kind_word(first));
 		problem_seen(one, first->value);
 		return;
 	}
@@ -571,10 +595,12 @@ close_sequence(struct parser *ps, const struct token *open, const struct token *
 		tell_unclosed(ps, open, &ps->now);
 		return; /* it belongs to a group outside */
 	} else {
-		problem_seen(lexer_complain(
-				 &ps->lexer, &ps->now, "E110", "a '%s' closes what a '%.1s' opened",
-				 closer_text(ps->now.kind - 1), ps->src->text + open->from),
-			     lexer_place(&ps->lexer, open));
+		struct problem *one = lexer_complain(
+		    &ps->lexer, &ps->now, "E110", "a '%s' closes what a '%.1s' opened",
+		    closer_text(ps->now.kind - 1), ps->src->text + open->from);
+
+		problem_help(one, "it was opened here");
+		problem_seen(one, lexer_place(&ps->lexer, open));
 	}
 	advance(ps);
 }
@@ -599,7 +625,7 @@ parse_sequence(struct parser *ps, struct node *seq, const struct token *open)
 			comma = ps->now;
 			want_comma = false;
 			advance(ps);
-		} else if (at(ps, TOKEN_END) || at(ps, TOKEN_SEMICOLON) || at(ps, TOKEN_INCLUDE)) {
+		} else if (at(ps, TOKEN_END) || at(ps, TOKEN_SEMICOLON)) {
 			tell_unclosed(ps, open, at(ps, TOKEN_END) ? NULL : &ps->now);
 			break;
 		} else {

@@ -1,0 +1,183 @@
+/*
+ * tests/fuzz/fuzz_tree.c - any bytes as a settings file: no crash, every problem and
+ * every node at a place that exists, and whatever we accept libconfig reads the same.
+ *
+ * With REPLAY it is a plain program for `make check`: the corpus and the tables
+ * of tests/settings, each file whole, cut short, and with single bytes changed.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "settings/settings.h"
+#include "settings/source.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+demand(bool condition, const char *what)
+{
+	if (condition)
+		return;
+	fprintf(stderr, "violated: %s\n", what);
+	abort();
+}
+
+/* The byte that a place points at, or the end of the text. */
+static size_t
+offset_of(const struct source *src, const struct place *at)
+{
+	const char *p = src->text, *end = src->text + src->len;
+
+	for (unsigned line = 1; line < at->line; line++) {
+		p = memchr(p, '\n', (size_t)(end - p));
+		demand(p != NULL, "a place's line exists");
+		p++;
+	}
+	demand(at->column >= 1 && at->column - 1 <= (size_t)(end - p), "a place's column exists");
+	return (size_t)(p - src->text) + at->column - 1;
+}
+
+static void
+check_places(const struct source *src, const struct problems *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		const struct problem *one = &p->list[i];
+
+		if (one->place.file != NULL && one->place.line > 0)
+			demand(offset_of(src, &one->place) + one->place.width <= src->len + 3,
+			       "carets end with the text");
+		demand(problem_explain(one->code) != NULL, "a code is explained");
+		demand(strcmp(one->code, "E130") != 0, "libconfig reads the same");
+	}
+}
+
+static void
+check_node(const struct source *src, const struct node *n)
+{
+	static const char first[] = {[NODE_GROUP] = '{', [NODE_LIST] = '(', [NODE_ARRAY] = '['};
+	size_t count = 0;
+
+	if (n->parent != NULL && n->kind <= NODE_ARRAY)
+		demand(src->text[offset_of(src, &n->value)] == first[n->kind],
+		       "an aggregate's place is its bracket");
+	if (n->name != NULL)
+		demand(memcmp(src->text + offset_of(src, &n->key), n->name, strlen(n->name)) == 0,
+		       "a key's place is its name");
+	if (n->kind == NODE_STRING)
+		demand(n->string.s[n->string.len] == '\0', "a string ends");
+	if (n->kind > NODE_ARRAY)
+		return;
+	for (const struct node *m = n->first; m != NULL; m = m->next, count++)
+		check_node(src, m);
+	demand(count == n->count, "children are counted");
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct settings settings;
+	struct sources sources;
+	struct problems problems;
+	struct buffer out = {0};
+	struct source *src;
+	struct tree *tree;
+
+	sources_init(&sources);
+	problems_init(&problems);
+	src = source_text(&sources, "fuzz.conf", NULL, data, size);
+	tree = tree_parse(&sources, src, &problems);
+	demand(tree != NULL, "there is a tree");
+	check_node(src, tree_root(tree));
+	settings_read(tree_root(tree), "/", &settings, &problems);
+	demand(settings_valid(&settings, sizeof(settings)), "settings are whole");
+	check_places(src, &problems);
+	problems_sort(&problems);
+	problems_render(&problems, &sources, size & 1, &out);
+	problems_render_json(&problems, &out);
+	buffer_free(&out);
+	tree_free(tree);
+	problems_free(&problems);
+	sources_free(&sources);
+	return 0;
+}
+
+#ifdef REPLAY
+#include <dirent.h>
+
+#define CUTS 400 /* a file is cut, and changed, at so many places at most */
+
+static void
+replay_bytes(uint8_t *data, size_t len)
+{
+	static const uint8_t changes[] = "\"\\{}[](),;=#/*\n\0L@ ";
+	size_t step = len / CUTS + 1;
+
+	LLVMFuzzerTestOneInput(data, len);
+	for (size_t i = 0; i < len; i += step) {
+		uint8_t kept = data[i];
+
+		LLVMFuzzerTestOneInput(data, i);
+		data[i] = changes[i % (sizeof(changes) - 1)];
+		LLVMFuzzerTestOneInput(data, len);
+		data[i] = kept;
+	}
+}
+
+static unsigned
+replay_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	uint8_t *data = malloc(65536);
+	size_t len;
+
+	if (f == NULL || data == NULL)
+		abort();
+	len = fread(data, 1, 65536, f);
+	fclose(f);
+	if (len > 0)
+		replay_bytes(data, len);
+	free(data);
+	return 1;
+}
+
+static unsigned
+replay_folder(const char *srcdir, const char *name)
+{
+	char path[4096];
+	unsigned count = 0;
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/%s", srcdir, name);
+	d = opendir(path);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "%s/%s/%s", srcdir, name, e->d_name);
+		if (e->d_type == DT_REG)
+			count += replay_file(path);
+	}
+	if (d != NULL)
+		closedir(d);
+	return count;
+}
+
+int
+main(void)
+{
+	static const char *const folders[] = {"tests/fuzz/corpus/tree", "tests/settings/bad",
+					      "tests/settings/good", "etc", NULL};
+	const char *srcdir = getenv("srcdir");
+	unsigned failed = 0, passed = 0;
+
+	for (const char *const *f = folders; *f != NULL; f++) {
+		if (replay_folder(srcdir != NULL ? srcdir : SRCDIR, *f) > 0)
+			passed++;
+		else
+			failed++;
+	}
+	printf("%u passed, %u failed\n", passed, failed);
+	return failed != 0;
+}
+#endif
