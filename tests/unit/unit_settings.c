@@ -239,7 +239,7 @@ static const struct {
     {LISTENER "metrics: { prot = 1 }", "E102 2:12"},
     {LISTENER "workers = 1 workers = 2", "E117 2:13"},
     {"listeners: { a: { address = \"127.0.0.1\" } b: { address = \"::ffff:127.0.0.1\" } }",
-     "E307 1:44"},
+     "E307 1:43"},
     {"listeners: { a: { } }", "E309 1:14"},
     {"listeners: 5", "E301 1:12"},
     {"", "E308 1:1"},
