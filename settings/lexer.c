@@ -102,12 +102,13 @@ struct problem *
 lexer_complain(struct lexer *lx, const struct token *t, const char *code, const char *fmt, ...)
 {
 	const char *line = lx->src->text + t->from - (t->column - 1);
-	const char *quote = open_quote(line, lx->end);
+	const char *quote;
 	char text[512];
 	va_list ap;
 
 	if (lx->quiet == t->line || t->told)
 		return NULL;
+	quote = open_quote(line, lx->end);
 	if (quote != NULL && t->kind != TOKEN_END) {
 		struct place at = {lx->src->name, t->line, (unsigned)(quote - line) + 1, 1};
 

@@ -66,14 +66,17 @@ struct node {
 
 /*
  * Loads path with all @include (glob patterns expanded in byte order) into one tree.
- * NULL if it cannot be read or parsed at all; a tree with errors in p is still returned where
- * reading can go on, so that later checks may find more. The tree is freed with tree_free.
- * base_dir: where relative @include paths start (NULL: the folder of path).
- * text_or_null: read this instead of the file (fuzzing, tests).
+ * NULL if it cannot be read at all; a tree with errors in p is still returned where reading can go
+ * on, so that later checks may find more: a word without quotes is taken for a string, a repeated key
+ * stands in the tree twice (the second one used, node_get gives the first). With no error in p,
+ * libconfig has read the same. The tree is freed with tree_free, before its sources.
+ * Relative @include paths start at the folder of path, and so do those of the included
+ * files: the dir of every source of one tree is that folder.
  */
 struct tree;
 struct tree *tree_load(struct sources *s, const char *path, const char *display, struct place at,
 		       struct problems *p);
+/* The same for a source that is there already (tests, fuzzing). from->dir NULL: it may include nothing. */
 struct tree *tree_parse(struct sources *s, struct source *from, struct problems *p);
 struct node *tree_root(struct tree *t);
 const struct source *tree_source(struct tree *t); /* the main file */
@@ -81,14 +84,28 @@ void tree_free(struct tree *t);
 
 struct node *node_get(const struct node *group, const char *name); /* marks it used; NULL if absent */
 const char *node_kind_word(const struct node *n);		      /* "a string", "a list", ... */
-/* Adds E102-style "unknown key" errors with did-you-mean for every unused child. known: NULL-terminated. */
+/*
+ * Adds "unknown key 'x' in WHAT" (E102) with did-you-mean for every unused child, and marks it used.
+ * known: NULL-terminated, or NULL.
+ */
 void node_unknown(const struct node *group, const char *what, const char *const *known, struct problems *p);
 
-/* Renders all problems as POLICY.md shows them (source line, carets, help), to fd or buffer. */
+/*
+ * Adds all problems to out as POLICY.md shows them (source line, carets, help), a blank line behind each,
+ * and a last line with the counts; nothing if there are none. In the order of the list: problems_sort first.
+ */
 struct buffer;
 void problems_render(const struct problems *p, const struct sources *s, bool colour, struct buffer *out);
-void problems_render_json(const struct problems *p, struct buffer *out); /* {"errors":[...],"warnings":[...]} members as in POLICY.md */
-/* `sallyctl help E203`: the long explanation of a code, NULL if there is none. */
+/*
+ * The whole object {"errors":[...],"warnings":[...]} as in POLICY.md, without a line end; more_errors and
+ * more_warnings count what was not kept. help is null where there is none; file is null, line and
+ * column 0, where there is no place.
+ */
+void problems_render_json(const struct problems *p, struct buffer *out);
+/*
+ * `sallyctl help E112`: the long explanation of a code of files, syntax (E1, W1) and settings (E3, W3);
+ * NULL if there is none. The rules room has a table of its own.
+ */
 const char *problem_explain(const char *code);
 
 #endif
