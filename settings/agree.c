@@ -88,12 +88,12 @@ inclusion_from(const struct check *c, uint32_t from)
 }
 
 static void
-collect_inclusions(struct check *c)
+collect_inclusions(struct check *c, size_t count)
 {
 	const struct tree *t = c->tree;
 
 	c->own_count = 0;
-	for (size_t i = 0; i < t->inclusion_count; i++)
+	for (size_t i = 0; i < t->inclusion_count && c->own_count < count; i++)
 		if (t->inclusions[i].source == c->src)
 			c->own[c->own_count++] = &t->inclusions[i];
 }
@@ -394,7 +394,7 @@ static void
 check_span(struct check *c, const struct span *span)
 {
 	c->src = span->source;
-	collect_inclusions(c);
+	collect_inclusions(c, span->inclusions);
 	check_members(c, span->first, span->last, 0, (uint32_t)span->source->len, span->group);
 	while (c->later_count > 0 && !c->failed) {
 		const struct node *n = c->later[--c->later_count];

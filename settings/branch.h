@@ -29,6 +29,7 @@ struct span {
 	const struct source *source;
 	struct node *group;
 	struct node *first, *last; /* NULL: it brought none; others' members may stand between */
+	size_t inclusions;         /* that it wrote itself */
 };
 
 struct arena_block;

@@ -120,6 +120,13 @@ static const struct code {
     {"E313", "A range of ports is not understood.\n\n"
 	     "It is written \"30000-39999\", from 1 to 65535, the lower port first.\n"},
     {"W301", "A value stands twice in one set.\n"},
+    {"W302", "This machine has no such account.\n\n"
+	     "Files may be checked on another machine than the one they are for, so it is only a\n"
+	     "warning here; the server will not start without the account it is to run as.\n"},
+    {"W303", "This machine has no such group.\n\n"
+	     "Nobody is in it until it exists.\n"},
+    {"W304", "A file that the settings name cannot be found on this machine.\n\n"
+	     "The method of authentication that needs it accepts nobody until it is there.\n"},
 };
 
 const char *

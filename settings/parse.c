@@ -594,6 +594,7 @@ parse_include(struct parser *ps, struct node *group)
 	}
 	name = ps->now;
 	advance(ps);
+	ps->inclusions++;
 	tree_note_inclusion(ps->tree, ps->src, word.from, name.to);
 	if (!name.told)
 		include_files(ps, group, &name);
@@ -626,5 +627,5 @@ parse_source(struct parser *ps, struct node *group)
 	ps->now = lexer_next(&ps->lexer);
 	ps->then = lexer_next(&ps->lexer);
 	parse_members(ps, group);
-	tree_note_span(ps->tree, ps->src, group, before);
+	tree_note_span(ps, group, before);
 }

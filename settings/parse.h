@@ -23,7 +23,8 @@ struct parser {
 	struct place odd;           /* ... where: a hint when a brace is missing */
 	struct parser *includer;
 	unsigned include_depth;
-	dev_t dev; /* of the file, to see a circle */
+	size_t inclusions; /* seen in this source */
+	dev_t dev;         /* of the file, to see a circle */
 	ino_t ino;
 };
 
@@ -43,8 +44,7 @@ void tree_adopt(struct node *parent, struct node *n);
 /* The group is complete: no more tree_twin. */
 void tree_names_free(struct branch *group);
 void tree_note_inclusion(struct tree *t, const struct source *src, uint32_t from, uint32_t to);
-/* before: the last member of group when reading of src began. */
-void tree_note_span(struct tree *t, const struct source *src, struct node *group,
-		    struct node *before);
+/* All of ps->src was read; before: the last member of group when that began. */
+void tree_note_span(const struct parser *ps, struct node *group, struct node *before);
 
 #endif

@@ -193,12 +193,15 @@ tree_note_inclusion(struct tree *t, const struct source *src, uint32_t from, uin
 }
 
 void
-tree_note_span(struct tree *t, const struct source *src, struct node *group, struct node *before)
+tree_note_span(const struct parser *ps, struct node *group, struct node *before)
 {
-	struct span one = {src, group, before != NULL ? before->next : group->first, group->last};
+	struct tree *t = ps->tree;
+	struct span one = {.source = ps->src, .group = group, .inclusions = ps->inclusions};
 
-	if (group->last == before)
-		one.first = one.last = NULL;
+	if (group->last != before) {
+		one.first = before != NULL ? before->next : group->first;
+		one.last = group->last;
+	}
 	if ((t->span_count & (t->span_count - 1)) == 0)
 		t->spans = need(realloc(t->spans, (t->span_count * 2 + 1) * sizeof(*t->spans)));
 	t->spans[t->span_count++] = one;

@@ -118,6 +118,11 @@ void settings_defaults(struct settings *s);
  * Problems into p; s is fully written in any case. dir: folder of the settings file.
  */
 void settings_read(struct node *root, const char *dir, struct settings *s, struct problems *p);
+/*
+ * Warnings for accounts, groups and files that good settings name and this machine lacks (POLICY.md:
+ * `check` judges the files, not the machine). After settings_read, with the same root.
+ */
+void settings_machine(const struct node *root, const struct settings *s, struct problems *p);
 /* The sections that are settings, NULL-terminated: what node_unknown at the root must know besides the policy's. */
 const char *const *settings_words(void);
 /* A mapped image is what this build wrote. */

@@ -357,6 +357,21 @@ test_valid(void)
 	CU_ASSERT_FALSE(settings_valid(&s, sizeof(s)));
 }
 
+/* What this machine lacks is a warning, at its place. */
+static void
+test_machine(void)
+{
+	load_text(LISTENER "user = \"no-such-user-here\"\n"
+			   "control: { viewers = [ \"unix:no-such-group\", \"root\" ]\n"
+			   "operators = \"no-such-user\" }\n"
+			   "auth: { file: { path = \"/\" }\n"
+			   "chap: { path = \"/no/such/file\" } }\n");
+	settings_machine(tree_root(l.tree), &l.settings, &l.problems);
+	CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "W302 2:8, W303 3:24, W302 4:13, W304 6:16");
+	CU_ASSERT_EQUAL(l.problems.errors, 0);
+	loaded_free(&l);
+}
+
 int
 main(void)
 {
@@ -370,6 +385,7 @@ main(void)
 			       {"the longest path", test_long_path},
 			       {"the table", test_table},
 			       {"a mapped image", test_valid},
+			       {"what this machine lacks", test_machine},
 			       CU_TEST_INFO_NULL};
 
 	return suite_run("settings", tests);

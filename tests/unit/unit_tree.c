@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "settings/branch.h"
 #include "suite.h"
 #include "unit_settings_files.h"
 
@@ -359,6 +360,60 @@ test_nesting(void)
 	buffer_free(&b);
 }
 
+/* A reader of ours that reads wrong is found out: the tree, or the text behind it, is changed. */
+static void
+expect_disagreement(const char *text, size_t value_at, const char *patch, bool want)
+{
+	struct loaded l;
+
+	loaded_text(&l, text, strlen(text));
+	CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "");
+	memcpy(l.sources.first->text + value_at, patch, strlen(patch));
+	agree_check(l.tree, &l.problems);
+	CHECK_ROW((l.problems.errors == 1) == want, text);
+	CHECK_ROW(!want || strcmp(l.problems.list[0].code, "E130") == 0, text);
+	loaded_free(&l);
+}
+
+static void
+test_agreement(void)
+{
+	static const char text[] = "a = 1; b = ( \"xyz\", { c = true; } ) # end 12\n";
+	struct buffer big = {0};
+	struct loaded l;
+
+	expect_disagreement(text, 4, "1", false);
+	expect_disagreement(text, 4, "2", true);
+	expect_disagreement(text, 0, "c", true);
+	expect_disagreement(text, 14, "y", true);
+	expect_disagreement(text, 18, ";", true);
+	expect_disagreement(text, 22, " ", true); /* no name: "{   = true" */
+	expect_disagreement(text, 33, "/*", true);
+	expect_disagreement(text, 5, " #", true);
+	expect_disagreement(text, 38, "/*", false); /* within the comment */
+	expect_disagreement("g = { }   \nh = 1", 8, "/*", true);
+	expect_disagreement("g = [ 1, 2, 3 ]", 7, " ", true);
+	/* at the cut between two pieces */
+	for (unsigned i = 0; i < 100; i++)
+		buffer_putf(&big, "r%02u = 1   \n", i);
+	buffer_put(&big, "", 1);
+	expect_disagreement(big.p, 11 * 63 + 8, "/*", true);
+	expect_disagreement(big.p, 11 * 63 + 8, "\"", true);
+	expect_disagreement(big.p, 11 * 63 + 8, "{", true);
+	expect_disagreement(big.p, 11 * 63 + 8, "#", false);
+	expect_disagreement(big.p, 11 * 64 + 1, "x", true);
+	expect_disagreement(big.p, 11 * 99 + 8, "/*", true);
+	buffer_free(&big);
+	/* an '@include' at the start of a line within a comment opens nothing */
+	loaded_text(&l, "/*\n@include \"/etc/passwd\"\n*/ a = 1", 36);
+	CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "");
+	memcpy(l.sources.first->text, "  ", 2);
+	agree_check(l.tree, &l.problems);
+	CU_ASSERT_STRING_EQUAL(l.problems.list[0].code, "E130");
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.problems.list[0].text, "syntax error"));
+	loaded_free(&l);
+}
+
 int
 main(void)
 {
@@ -372,6 +427,7 @@ main(void)
 			       {"duplicates", test_duplicates},
 			       {"unknown keys", test_unknown},
 			       {"nesting", test_nesting},
+			       {"libconfig would not agree", test_agreement},
 			       CU_TEST_INFO_NULL};
 
 	return suite_run("tree", tests);
