@@ -126,6 +126,8 @@ declare(struct reader *r, const struct kind *k, struct node *n)
 	struct map *names = &r->names[k->space];
 	struct declared *d, *other = map_get(names, n->name, strlen(n->name));
 
+	if (n->used) /* a second one of its name: told when the file was read */
+		return;
 	n->used = true;
 	if (!name_allowed(r, n->name, strlen(n->name), n->key, k->one))
 		return;
@@ -133,7 +135,7 @@ declare(struct reader *r, const struct kind *k, struct node *n)
 		struct problem *one = problems_add(r->p, "E207", n->key, "the name \"%s\" is taken by a %s",
 						   n->name, other->kind->one);
 
-		problem_help(one, "networks and hosts share their names; the other one stands here");
+		problem_help(one, "networks and hosts share their names; that one is here");
 		problem_seen(one, other->o->place);
 		return;
 	}

@@ -9,9 +9,6 @@
 
 #include "base/text.h"
 
-static const char *const sections[] = {"policy", "networks", "hosts", "services", "groups",
-				       "times",	 "rules",    "tests", "upstreams", NULL};
-
 static void
 read_policy_section(struct reader *r, struct node *n)
 {
@@ -94,8 +91,6 @@ model_read(struct tree *policy, const struct settings *settings, struct sources 
 	m->resolves_in.builtins = 1u << BUILTIN_PUBLIC;
 	read_listeners(&r);
 	read_sections(&r, root);
-	if (!node_get(root, "listeners")) /* a settings file's own sections are not ours to judge */
-		node_unknown(root, "a policy", sections, p);
 	objects_free(&r);
 	return m;
 }

@@ -458,10 +458,12 @@ key_limit(struct reading *g, const struct node *n)
 	for (e = n->first; e; e = e->next) {
 		for (i = 0; known[i] && strcmp(known[i], e->name); i++)
 			;
-		e->used = known[i] != NULL;
+		if (e->used || !known[i])
+			continue;
+		e->used = true;
 		if (i < 3)
 			limit_count(g, e, counts[i]);
-		else if (known[i])
+		else
 			limit_quantity(g, e);
 	}
 	node_unknown(n, "limit", known, g->r->p);
@@ -711,10 +713,10 @@ rule_read(struct reader *r, struct model_rule *rule, struct node *n)
 		const struct key *k = bsearch(e->name, keys, KEYS, sizeof(*k), key_order);
 		size_t errors = r->p->errors;
 
-		if (!k) {
+		if (!k)
 			unknown |= !e->used;
+		if (!k || e->used)
 			continue;
-		}
 		e->used = true;
 		k->read(&g, e);
 		if ((k->flags & ALLOW_ONLY) && !g.allow_only)
@@ -779,6 +781,8 @@ one_rule(struct reader *r, struct node *n, bool group)
 	struct rules_model *m = r->m;
 	struct model_rule *rule = &m->rules[m->rule_count];
 
+	if (n->used) /* a second one of its name: told when the file was read */
+		return;
 	n->used = true;
 	if (n->kind != NODE_GROUP) {
 		wrong_type(r, n, group ? n->name : "rules", group ? "a rule, { action = ... }" : "a list of rules, ( { ... } )");

@@ -263,7 +263,7 @@ test_read(struct reader *r, struct model_test *t, struct node *n)
 	for (e = n->first; e; e = e->next) {
 		for (i = 0; i < KEYS && strcmp(e->name, keys[i].name); i++)
 			;
-		if (i == KEYS)
+		if (i == KEYS || e->used)
 			continue;
 		e->used = true;
 		keys[i].read(&g, e);
@@ -288,6 +288,8 @@ tests_read(struct reader *r, struct node *tests)
 	}
 	m->tests = model_alloc(m, (tests->count + 1) * sizeof(*m->tests));
 	for (n = tests->first; n; n = n->next) {
+		if (n->used)
+			continue;
 		n->used = true;
 		if (n->kind != NODE_GROUP)
 			wrong_type(r, n, n->name, "a test, { from = ...; to = ...; expect = ... }");

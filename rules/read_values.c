@@ -193,6 +193,28 @@ wrong_type(struct reader *r, const struct node *n, const char *key, const char *
 		problem_help(one, "a set of values stands in [ ], not in ( )");
 }
 
+/* An escape can bring a control character into a string, and from there onto a terminal. */
+static bool
+printable(const struct node *n)
+{
+	size_t i;
+
+	for (i = 0; i < n->string.len; i++)
+		if ((unsigned char)n->string.s[i] < 0x20 || n->string.s[i] == 0x7f)
+			return false;
+	return true;
+}
+
+static bool
+plain(struct reader *r, const struct node *n, const char *key)
+{
+	if (printable(n))
+		return true;
+	problem_help(problems_add(r->p, "E227", n->value, "a value of \"%s\" holds a control character", key),
+		     "only printable characters may stand in a policy");
+	return false;
+}
+
 const char *
 value_text(struct reader *r, const struct node *n, const char *key)
 {
@@ -205,7 +227,7 @@ value_text(struct reader *r, const struct node *n, const char *key)
 			     "leave the key out if there is nothing to say");
 		return NULL;
 	}
-	return n->string.s;
+	return plain(r, n, key) ? n->string.s : NULL;
 }
 
 static void
@@ -265,7 +287,7 @@ value_next(struct reader *r, const struct node *n, const char *key, const char *
 					     "leave the key out if it is to hold for everything");
 				return NULL;
 			}
-			return n;
+			return plain(r, n, key) ? n : NULL;
 		}
 		if (n->kind != NODE_ARRAY) {
 			wrong_type(r, n, key, what);
@@ -288,7 +310,7 @@ value_next(struct reader *r, const struct node *n, const char *key, const char *
 			wrong_type(r, next, key, what);
 		else if (next->string.len == 0)
 			problems_add(r->p, "E204", next->value, "a value of \"%s\" is empty", key);
-		else
+		else if (plain(r, next, key))
 			return next;
 	}
 	return NULL;
@@ -319,7 +341,7 @@ value_repeats(struct reader *r, const struct node *n)
 	if (n->kind != NODE_ARRAY || n->count < 2)
 		return;
 	for (e = n->first; e; e = e->next) {
-		if (e->kind != NODE_STRING)
+		if (e->kind != NODE_STRING || !printable(e))
 			continue;
 		w = vec_add(&words, sizeof(*w));
 		w->node = e;

@@ -1,0 +1,209 @@
+/*
+ * rules/load.c - from FILE to an image: decides whether it is a sallyport.conf or a policy by itself, reads
+ * settings and policy, compiles, runs the policy's tests. COMPILE and sallyctl; may block on files and NSS.
+ * Any error: no image.
+ */
+#include "rules/model.h"
+
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* What a policy may hold; every other section makes the file one with settings. */
+static const char *const sections[] = {"networks", "hosts", "services", "groups",    "times",
+				       "rules",	   "tests", "policy",	"upstreams", NULL};
+
+static bool
+one_of(const char *word, const char *const *words)
+{
+	while (*words && strcmp(*words, word))
+		words++;
+	return *words != NULL;
+}
+
+/* A misspelled section of a policy is no setting: only the words of the settings table count. */
+static bool
+is_setting(const char *name)
+{
+	const struct settings_row *row;
+	size_t len = strlen(name);
+	unsigned i;
+
+	for (i = 0; (row = settings_row(i)) != NULL; i++)
+		if (!strncmp(row->name, name, len) && (!row->name[len] || row->name[len] == '.'))
+			return true;
+	return !strcmp(name, "listeners");
+}
+
+static bool
+has_settings(const struct node *root)
+{
+	const struct node *n;
+
+	for (n = root->first; n; n = n->next)
+		if (n->name && (!strcmp(n->name, "policy") ? n->kind == NODE_STRING : is_setting(n->name)))
+			return true;
+	return false;
+}
+
+static char *
+beside(const char *dir, const char *path)
+{
+	char *p;
+
+	if (path[0] == '/' || !dir || !*dir || !strcmp(dir, "."))
+		p = strdup(path);
+	else if (asprintf(&p, "%s%s%s", dir, dir[strlen(dir) - 1] == '/' ? "" : "/", path) < 0)
+		p = NULL;
+	if (!p)
+		abort();
+	return p;
+}
+
+/* policy = "policy.conf": the rules stand there, and then none may stand here. */
+static struct tree *
+load_policy_file(struct rules_load *l, const struct node *root, const struct node *name)
+{
+	const struct source *main = tree_source(l->tree);
+	struct tree *tree;
+	struct node *n;
+	char *path;
+
+	for (n = root->first; n; n = n->next) {
+		struct problem *one;
+
+		if (!n->name || n == name || !one_of(n->name, sections))
+			continue;
+		n->used = true;
+		one = problems_add(&l->problems, "E225", n->key,
+				   "\"%s\" stands beside policy = \"%s\"", n->name, name->string.s);
+		problem_help(one, "the policy is in this file or in that one, never in both");
+		problem_seen(one, name->key);
+	}
+	if (name->string.len == 0) {
+		problem_help(problems_add(&l->problems, "E204", name->value, "\"policy\" is empty"),
+			     "write the name of the policy's file, or the rules themselves");
+		return NULL;
+	}
+	path = beside(main ? main->dir : NULL, name->string.s);
+	tree = tree_load(&l->sources, path, name->string.s, name->value, &l->problems);
+	free(path);
+	return tree;
+}
+
+/* The tree that holds the rules; NULL if there is none to read. */
+static struct tree *
+find_policy(struct rules_load *l, struct node *root)
+{
+	struct node *n = root->first;
+
+	while (n && (!n->name || strcmp(n->name, "policy")))
+		n = n->next;
+	if (!l->has_settings || !n || n->kind != NODE_STRING)
+		return l->tree;
+	n->used = true;
+	return load_policy_file(l, root, n);
+}
+
+static void
+policy_alone(struct rules_load *l, struct node *root, struct tree *policy)
+{
+	struct node *n;
+
+	if (policy != l->tree && (n = node_get(root, "listeners")) != NULL)
+		problem_help(problems_add(&l->problems, "E225", n->key, "listeners stand in the policy's file"),
+			     "settings belong into the file that says policy = \"...\"");
+	node_unknown(root, "the policy", sections, &l->problems);
+}
+
+/*
+ * Files are judged, not the machine: what this machine lacks is a warning. The reader has made
+ * every name of a group one string, but a group may be named in several objects.
+ */
+static void
+check_machine(struct rules_load *l)
+{
+	const struct object *o;
+	size_t i;
+
+	for (o = l->model->objects; o; o = o->next) {
+		for (i = 0; o->name && i < o->unix_count; i++) {
+			char word[80];
+
+			/* Nested objects have the names of their members too: told where it is written. */
+			snprintf(word, sizeof(word), "unix:%.70s", o->unix_groups[i]);
+			for (size_t j = 0; j < o->member_count; j++)
+				if (!strcmp(o->members[j], word) && !getgrnam(o->unix_groups[i]))
+					problem_help(problems_add(&l->problems, "W208", o->place,
+								  "this machine has no group \"%s\"",
+								  o->unix_groups[i]),
+						     "\"%s\" has no such members until it has", o->name);
+		}
+	}
+}
+
+static void
+compile(struct rules_load *l)
+{
+	if (l->problems.errors > 0)
+		return;
+	if (!model_compile(l->model, &l->image, &l->image_len, &l->problems) || l->problems.errors > 0) {
+		free(l->image);
+		l->image = NULL;
+		l->image_len = 0;
+	}
+}
+
+bool
+rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now)
+{
+	const char *slash = strrchr(path, '/'), *shown = slash ? slash + 1 : path;
+	struct place nowhere = {0}, whole = {0};
+	struct node *root;
+
+	memset(l, 0, sizeof(*l));
+	sources_init(&l->sources);
+	problems_init(&l->problems);
+	settings_defaults(&l->settings);
+	l->tree = tree_load(&l->sources, path, shown, nowhere, &l->problems);
+	if (!l->tree)
+		return false;
+	root = tree_root(l->tree);
+	whole.file = tree_source(l->tree)->name;
+	l->has_settings = has_settings(root);
+	if (!l->has_settings && need_settings)
+		problem_help(problems_add(&l->problems, "E225", whole, "this is a policy by itself"),
+			     "the server needs a file with listeners, and policy = \"%s\" in it", shown);
+	if (l->has_settings)
+		settings_read(root, tree_source(l->tree)->dir, &l->settings, &l->problems);
+	l->policy_tree = find_policy(l, root);
+	if (l->policy_tree) {
+		l->model = model_read(l->policy_tree, l->has_settings ? &l->settings : NULL, &l->sources, now,
+				      &l->problems);
+		if (l->policy_tree != l->tree || !l->has_settings)
+			policy_alone(l, tree_root(l->policy_tree), l->policy_tree);
+	}
+	if (l->model) {
+		l->rule_count = l->model->rule_count;
+		check_machine(l);
+		compile(l);
+	}
+	problems_sort(&l->problems);
+	return l->problems.errors == 0 && l->image;
+}
+
+void
+rules_load_free(struct rules_load *l)
+{
+	free(l->image);
+	model_free(l->model);
+	if (l->policy_tree != l->tree)
+		tree_free(l->policy_tree);
+	tree_free(l->tree);
+	problems_free(&l->problems);
+	sources_free(&l->sources);
+	memset(l, 0, sizeof(*l));
+}
