@@ -84,8 +84,8 @@ offset_parse(const char *s, int64_t *out)
 	*out = 0;
 	if ((*s == 'Z' || *s == 'z') && !s[1])
 		return true;
-	if ((*s != '+' && *s != '-') || (s++, !number(&s, 2, ':', &h)) || !number(&s, 2, '\0', &m) || *s || h > 23 ||
-	    m > 59)
+	if ((*s != '+' && *s != '-') || (s++, !number(&s, 2, ':', &h)) ||
+	    !number(&s, 2, '\0', &m) || *s || h > 23 || m > 59)
 		return false;
 	*out = sign * (int64_t)(h * 3600 + m * 60);
 	return true;
@@ -106,14 +106,14 @@ zone_apply(const char *name, int64_t local, int64_t *out)
 const char *
 facts_time(const char *text, int64_t *out)
 {
-	static const char form[] =
-	    "write \"2026-11-24 10:00\", with a zone behind it if it is not UTC, or \"2026-11-24T10:00:00Z\"";
+	static const char form[] = "write \"2026-11-24 10:00\", with a zone behind it if it is not "
+				   "UTC, or \"2026-11-24T10:00:00Z\"";
 	unsigned y, mo, d, h, mi, s = 0;
 	bool rfc3339;
 	int64_t offset;
 
-	if (!number(&text, 4, '-', &y) || !number(&text, 2, '-', &mo) || !number(&text, 2, '\0', &d) ||
-	    (*text != ' ' && *text != 'T' && *text != 't'))
+	if (!number(&text, 4, '-', &y) || !number(&text, 2, '-', &mo) ||
+	    !number(&text, 2, '\0', &d) || (*text != ' ' && *text != 'T' && *text != 't'))
 		return form;
 	rfc3339 = *text++ != ' ';
 	if (!number(&text, 2, ':', &h) || !number(&text, 2, '\0', &mi))

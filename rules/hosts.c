@@ -26,7 +26,8 @@ tell(struct reader *r, struct place at, const char *s, const char *help)
 static bool
 host_byte(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '_';
 }
 
 static bool
@@ -61,17 +62,20 @@ labels_wrong(const char *s, size_t len)
 			if (i - start > LABEL_MAX)
 				return "a label has 63 bytes at most";
 			if (i == len && number_label(s + start, i - start))
-				return "a name whose last label is a number is no name; addresses stand in "
+				return "a name whose last label is a number is no name; addresses "
+				       "stand in "
 				       "networks: { }";
 			start = i + 1;
 		} else if (c == '*') {
-			return "a star stands only at the beginning, as \"*.a.example\"; for more write "
+			return "a star stands only at the beginning, as \"*.a.example\"; for more "
+			       "write "
 			       "\"regex:...\"";
 		} else if (c >= 0x80) {
 			return "write international names in their ASCII form, xn--...";
 		} else if (!host_byte((char)c)) {
-			return c == ':'	  ? "leave the port off: ports stand in \"service\""
-			       : c == '/' ? "a host has no scheme, path or prefix length; write the name alone"
+			return c == ':'   ? "leave the port off: ports stand in \"service\""
+			       : c == '/' ? "a host has no scheme, path or prefix length; write "
+					    "the name alone"
 					  : "labels are letters, digits, - and _";
 		}
 	}
@@ -143,23 +147,28 @@ regex_literal(struct reader *r, struct builder *b, const char *s, size_t len, st
 	else if (has_verb(pattern))
 		wrong = "(*VERBS) are not allowed";
 	if (wrong) {
-		problem_help(problems_add(r->p, "E211", at, "%s", wrong), "a pattern must match the whole name");
+		problem_help(problems_add(r->p, "E211", at, "%s", wrong),
+			     "a pattern must match the whole name");
 		return false;
 	}
 	code = pcre2_compile((PCRE2_SPTR)pattern, len,
-			     PCRE2_CASELESS | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_NEVER_UTF | PCRE2_NEVER_UCP,
+			     PCRE2_CASELESS | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_NEVER_UTF |
+				 PCRE2_NEVER_UCP,
 			     &error, &offset, NULL);
 	if (!code) {
 		pcre2_get_error_message(error, message, sizeof(message));
-		problem_help(problems_add(r->p, "E211", at, "the pattern is wrong at its byte %zu: %s",
-					  offset + 1, (char *)message),
-			     "a pattern is a Perl-compatible regular expression that must match the whole name");
+		problem_help(problems_add(r->p, "E211", at,
+					  "the pattern is wrong at its byte %zu: %s", offset + 1,
+					  (char *)message),
+			     "a pattern is a Perl-compatible regular expression that must match "
+			     "the whole name");
 		return false;
 	}
 	wrong = regex_wrong(code);
 	pcre2_code_free(code);
 	if (wrong) {
-		problem_help(problems_add(r->p, "E211", at, "%s", wrong), "a pattern must match the whole name");
+		problem_help(problems_add(r->p, "E211", at, "%s", wrong),
+			     "a pattern must match the whole name");
 		return false;
 	}
 	h = vec_add(&b->hosts, sizeof(*h));

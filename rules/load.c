@@ -1,7 +1,7 @@
 /*
- * rules/load.c - from FILE to an image: decides whether it is a sallyport.conf or a policy by itself, reads
- * settings and policy, compiles, runs the policy's tests. COMPILE and sallyctl; may block on files and NSS.
- * Any error: no image.
+ * rules/load.c - from FILE to an image: decides whether it is a sallyport.conf or a policy by
+ * itself, reads settings and policy, compiles, runs the policy's tests. COMPILE and sallyctl; may
+ * block on files and NSS. Any error: no image.
  */
 #include "rules/model.h"
 
@@ -14,7 +14,7 @@
 
 /* What a policy may hold; every other section makes the file one with settings. */
 static const char *const sections[] = {"networks", "hosts", "services", "groups",    "times",
-				       "rules",	   "tests", "policy",	"upstreams", NULL};
+				       "rules",    "tests", "policy",   "upstreams", NULL};
 
 static bool
 one_of(const char *word, const char *const *words)
@@ -44,7 +44,8 @@ has_settings(const struct node *root)
 	const struct node *n;
 
 	for (n = root->first; n; n = n->next)
-		if (n->name && (!strcmp(n->name, "policy") ? n->kind == NODE_STRING : is_setting(n->name)))
+		if (n->name &&
+		    (!strcmp(n->name, "policy") ? n->kind == NODE_STRING : is_setting(n->name)))
 			return true;
 	return false;
 }
@@ -108,20 +109,52 @@ find_policy(struct rules_load *l, struct node *root)
 	return load_policy_file(l, root, n);
 }
 
+/* The first words of the settings table, each once, then the policy's. */
 static void
-policy_alone(struct rules_load *l, struct node *root, struct tree *policy)
+root_unknown(struct rules_load *l, struct node *root)
+{
+	const char *known[64];
+	char words[40][24];
+	const struct settings_row *row;
+	size_t n = 0, i;
+
+	known[n] = NULL;
+	for (i = 0; (row = settings_row((unsigned)i)) != NULL && n < 40; i++) {
+		snprintf(words[n], sizeof(words[n]), "%.*s", (int)strcspn(row->name, "."),
+			 row->name);
+		if (one_of(words[n], known))
+			continue;
+		known[n] = words[n];
+		known[++n] = NULL;
+	}
+	for (i = 0; sections[i]; i++)
+		known[n++] = sections[i];
+	known[n] = NULL;
+	node_unknown(root, "this file", known, &l->problems);
+}
+
+/* What a policy's own file holds beyond a policy. */
+static void
+policy_unknown(struct rules_load *l, struct node *root)
 {
 	struct node *n;
 
-	if (policy != l->tree && (n = node_get(root, "listeners")) != NULL)
-		problem_help(problems_add(&l->problems, "E225", n->key, "listeners stand in the policy's file"),
+	for (n = root->first; n; n = n->next) {
+		if (n->used || !n->name || !is_setting(n->name))
+			continue;
+		n->used = true;
+		problem_help(problems_add(&l->problems, "E225", n->key,
+					  "\"%s\" is a setting, and this is the "
+					  "policy's file",
+					  n->name),
 			     "settings belong into the file that says policy = \"...\"");
-	node_unknown(root, "the policy", sections, &l->problems);
+	}
+	node_unknown(root, "a policy", sections, &l->problems);
 }
 
 /*
- * Files are judged, not the machine: what this machine lacks is a warning. The reader has made
- * every name of a group one string, but a group may be named in several objects.
+ * Files are judged, not the machine: what this machine lacks is a warning, told at the object
+ * that writes it (one that contains that object has the group too, but not the word).
  */
 static void
 check_machine(struct rules_load *l)
@@ -129,20 +162,16 @@ check_machine(struct rules_load *l)
 	const struct object *o;
 	size_t i;
 
-	for (o = l->model->objects; o; o = o->next) {
-		for (i = 0; o->name && i < o->unix_count; i++) {
-			char word[80];
+	for (o = l->model->objects; o; o = o->next)
+		for (i = 0; i < o->member_count && o->kind == OBJECT_GROUP; i++) {
+			const char *group = o->members[i] + 5;
 
-			/* Nested objects have the names of their members too: told where it is written. */
-			snprintf(word, sizeof(word), "unix:%.70s", o->unix_groups[i]);
-			for (size_t j = 0; j < o->member_count; j++)
-				if (!strcmp(o->members[j], word) && !getgrnam(o->unix_groups[i]))
-					problem_help(problems_add(&l->problems, "W208", o->place,
-								  "this machine has no group \"%s\"",
-								  o->unix_groups[i]),
-						     "\"%s\" has no such members until it has", o->name);
+			if (!strncmp(o->members[i], "unix:", 5) && *group && !getgrnam(group))
+				problem_help(problems_add(&l->problems, "W208", o->place,
+							  "this machine has no group \"%s\"",
+							  group),
+					     "nobody is in it until there is one");
 		}
-	}
 }
 
 static void
@@ -150,7 +179,8 @@ compile(struct rules_load *l)
 {
 	if (l->problems.errors > 0)
 		return;
-	if (!model_compile(l->model, &l->image, &l->image_len, &l->problems) || l->problems.errors > 0) {
+	if (!model_compile(l->model, &l->image, &l->image_len, &l->problems) ||
+	    l->problems.errors > 0) {
 		free(l->image);
 		l->image = NULL;
 		l->image_len = 0;
@@ -175,17 +205,20 @@ rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t n
 	whole.file = tree_source(l->tree)->name;
 	l->has_settings = has_settings(root);
 	if (!l->has_settings && need_settings)
-		problem_help(problems_add(&l->problems, "E225", whole, "this is a policy by itself"),
-			     "the server needs a file with listeners, and policy = \"%s\" in it", shown);
+		problem_help(
+		    problems_add(&l->problems, "E225", whole, "this is a policy by itself"),
+		    "the server needs a file with listeners, and policy = \"%s\" in it", shown);
 	if (l->has_settings)
 		settings_read(root, tree_source(l->tree)->dir, &l->settings, &l->problems);
 	l->policy_tree = find_policy(l, root);
 	if (l->policy_tree) {
-		l->model = model_read(l->policy_tree, l->has_settings ? &l->settings : NULL, &l->sources, now,
-				      &l->problems);
+		l->model = model_read(l->policy_tree, l->has_settings ? &l->settings : NULL,
+				      &l->sources, now, &l->problems);
 		if (l->policy_tree != l->tree || !l->has_settings)
-			policy_alone(l, tree_root(l->policy_tree), l->policy_tree);
+			policy_unknown(l, tree_root(l->policy_tree));
 	}
+	if (l->has_settings)
+		root_unknown(l, root);
 	if (l->model) {
 		l->rule_count = l->model->rule_count;
 		check_machine(l);

@@ -37,7 +37,7 @@ kind_of(enum object_kind k)
 static void
 builder_free(struct builder *b)
 {
-	struct vec *all[] = {&b->ranges, &b->hosts,   &b->services, &b->users,
+	struct vec *all[] = {&b->ranges,      &b->hosts,   &b->services, &b->users,
 			     &b->unix_groups, &b->windows, &b->tables};
 	size_t i;
 
@@ -100,15 +100,17 @@ name_allowed(struct reader *r, const char *s, size_t len, struct place at, const
 	const char *const *w;
 
 	if (!name_is_identifier(s, len)) {
-		problem_help(problems_add(r->p, "E202", at, "\"%s\" cannot be the name of a %s", s, what),
-			     "a name is a letter, then letters, digits, - and _, 64 in all at most");
+		problem_help(
+		    problems_add(r->p, "E202", at, "\"%s\" cannot be the name of a %s", s, what),
+		    "a name is a letter, then letters, digits, - and _, 64 in all at most");
 		return false;
 	}
 	for (w = taken_words; *w && strcmp(*w, s); w++)
 		;
 	if (!*w && builtin_find(s) < 0)
 		return true;
-	problem_help(problems_add(r->p, "E202", at, "\"%s\" is a built-in word and cannot name a %s", s, what),
+	problem_help(problems_add(r->p, "E202", at,
+				  "\"%s\" is a built-in word and cannot name a %s", s, what),
 		     "choose another name");
 	return false;
 }
@@ -132,8 +134,9 @@ declare(struct reader *r, const struct kind *k, struct node *n)
 	if (!name_allowed(r, n->name, strlen(n->name), n->key, k->one))
 		return;
 	if (other) {
-		struct problem *one = problems_add(r->p, "E207", n->key, "the name \"%s\" is taken by a %s",
-						   n->name, other->kind->one);
+		struct problem *one =
+		    problems_add(r->p, "E207", n->key, "the name \"%s\" is taken by a %s", n->name,
+				 other->kind->one);
 
 		problem_help(one, "networks and hosts share their names; that one is here");
 		problem_seen(one, other->o->place);
@@ -162,7 +165,8 @@ objects_declare(struct reader *r, const struct node *root)
 		if (!section)
 			continue;
 		if (section->kind != NODE_GROUP) {
-			wrong_type(r, section, kinds[i].section, "a group of named sets, { name = [ ... ] }");
+			wrong_type(r, section, kinds[i].section,
+				   "a group of named sets, { name = [ ... ] }");
 			continue;
 		}
 		for (n = section->first; n; n = n->next)
@@ -186,8 +190,9 @@ table_line(struct reader *r, const struct kind *k, struct builder *b, const char
 
 	for (i = 0; i < len; i++)
 		if (s[i] == ' ' || s[i] == '\t') {
-			problem_help(problems_add(r->p, "E220", at, "a table holds one value a line"),
-				     "a comment starts with #");
+			problem_help(
+			    problems_add(r->p, "E220", at, "a table holds one value a line"),
+			    "a comment starts with #");
 			return;
 		}
 	if (len >= sizeof(buf)) {
@@ -198,13 +203,29 @@ table_line(struct reader *r, const struct kind *k, struct builder *b, const char
 	memcpy(buf, s, len);
 	buf[len] = '\0';
 	if (k->kind == OBJECT_HOST && !strncmp(buf, "regex:", 6))
-		problem_help(problems_add(r->p, "E220", at, "a table holds plain host patterns, no regex"),
-			     "write the pattern into the hosts object itself");
+		problem_help(
+		    problems_add(r->p, "E220", at, "a table holds plain host patterns, no regex"),
+		    "write the pattern into the hosts object itself");
 	else if (buf[0] == '@' || !strncmp(buf, "unix:", 5) || !strncmp(buf, "file:", 5))
-		problem_help(problems_add(r->p, "E220", at, "\"%s\" cannot stand in a table", buf),
-			     "a table holds values of one kind; name groups and files in the object itself");
+		problem_help(
+		    problems_add(r->p, "E220", at, "\"%s\" cannot stand in a table", buf),
+		    "a table holds values of one kind; name groups and files in the object itself");
 	else
 		k->literal(r, b, buf, len, at);
+}
+
+/* Where a comment begins: a # at the start of a word only, for a user's name may hold one. */
+static const char *
+comment_at(const char *s, const char *stop)
+{
+	bool blank = true;
+
+	for (; s < stop; s++) {
+		if (*s == '#' && blank)
+			return s;
+		blank = *s == ' ' || *s == '\t';
+	}
+	return stop;
 }
 
 static void
@@ -214,7 +235,7 @@ table_lines(struct reader *r, const struct kind *k, struct builder *b, const str
 	struct place at = {src->name, 0, 0, 0};
 
 	while (s < end) {
-		const char *line = s, *begin = s, *last, *c;
+		const char *line = s, *begin = s, *last;
 		const char *stop = memchr(s, '\n', (size_t)(end - s));
 
 		if (!stop)
@@ -223,11 +244,7 @@ table_lines(struct reader *r, const struct kind *k, struct builder *b, const str
 		at.line++;
 		while (line < stop && (*line == ' ' || *line == '\t'))
 			line++;
-		/* A # opens a comment only at the start of a word: a user's name may hold one. */
-		for (c = memchr(line, '#', (size_t)(stop - line)); c; c = memchr(c + 1, '#', (size_t)(stop - c - 1)))
-			if (c == line || c[-1] == ' ' || c[-1] == '\t')
-				break;
-		last = c ? c : stop;
+		last = comment_at(line, stop);
 		while (last > line && (last[-1] == ' ' || last[-1] == '\t' || last[-1] == '\r'))
 			last--;
 		if (last == line)
@@ -245,7 +262,8 @@ table_empty(const struct object *o)
 }
 
 static struct table *
-table_read(struct reader *r, const struct kind *k, const char *path, const char *shown, struct place at)
+table_read(struct reader *r, const struct kind *k, const char *path, const char *shown,
+	   struct place at)
 {
 	struct table *t = model_alloc(r->m, sizeof(*t));
 	struct source *src = source_read(r->sources, path, shown, at, SOURCE_TABLE, r->p);
@@ -284,14 +302,16 @@ static char *
 table_shown(const struct reader *r, const char *path)
 {
 	const char *name = r->main ? r->main->name : "", *slash = strrchr(name, '/');
-	char *dir = slash ? strndup(name, (size_t)(slash - name) + 1) : NULL, *shown = path_join(dir, path);
+	char *dir = slash ? strndup(name, (size_t)(slash - name) + 1) : NULL,
+	     *shown = path_join(dir, path);
 
 	free(dir);
 	return shown;
 }
 
 static void
-table_add(struct reader *r, const struct kind *k, struct builder *b, const char *word, struct place at)
+table_add(struct reader *r, const struct kind *k, struct builder *b, const char *word,
+	  struct place at)
 {
 	const char *file = word + 5, *path;
 	char *joined, *shown, key[16];
@@ -299,8 +319,9 @@ table_add(struct reader *r, const struct kind *k, struct builder *b, const char 
 	size_t n;
 
 	if (!k->table) {
-		problem_help(problems_add(r->p, "E218", at, "%s cannot stand in a table", k->section),
-			     "tables hold prefixes, host patterns or users");
+		problem_help(
+		    problems_add(r->p, "E218", at, "%s cannot stand in a table", k->section),
+		    "tables hold prefixes, host patterns or users");
 		return;
 	}
 	if (!*file) {
@@ -316,7 +337,7 @@ table_add(struct reader *r, const struct kind *k, struct builder *b, const char 
 	if (!joined)
 		abort();
 	memcpy(joined, key, n);
-	strcpy(joined + n, path);
+	memcpy(joined + n, path, strlen(path) + 1);
 	t = map_get(&r->tables, joined, strlen(joined));
 	if (!t) {
 		t = table_read(r, k, path, shown, at);
@@ -330,10 +351,11 @@ table_add(struct reader *r, const struct kind *k, struct builder *b, const char 
 /* ---- resolving ----------------------------------------------------------------- */
 
 static void
-unknown_object(struct reader *r, const char *word, struct place at, const char *called, const char *prefix,
-	       const struct map *names, const char *const *words)
+unknown_object(struct reader *r, const char *word, struct place at, const char *called,
+	       const char *prefix, const struct map *names, const char *const *words)
 {
-	struct problem *one = problems_add(r->p, "E203", at, "no %s is called \"%s\"", called, word);
+	struct problem *one =
+	    problems_add(r->p, "E203", at, "no %s is called \"%s\"", called, word);
 	size_t i;
 
 	suggest(r, one, word, prefix, names, words);
@@ -349,12 +371,15 @@ unknown_object(struct reader *r, const char *word, struct place at, const char *
 		return;
 	}
 	if (names == &r->names[SPACE_DESTINATION])
-		problem_help(one, "a bare word is always an object; a host of one label is written "
-				  "\"regex:^%s$\" in a hosts object", word);
+		problem_help(one,
+			     "a bare word is always an object; a host of one label is written "
+			     "\"regex:^%s$\" in a hosts object",
+			     word);
 	else if (names == &r->names[SPACE_SERVICE])
 		problem_help(one, "a service is written as \"tcp/443\" or named in services: { }");
 	else
-		problem_help(one, "name it in %s: { }", names == &r->names[SPACE_GROUP] ? "groups" : "times");
+		problem_help(one, "name it in %s: { }",
+			     names == &r->names[SPACE_GROUP] ? "groups" : "times");
 }
 
 static void resolve(struct reader *r, struct declared *d);
@@ -367,22 +392,22 @@ cycle(struct reader *r, const struct declared *d, const struct declared *inner, 
 	if (d == inner)
 		one = problems_add(r->p, "E208", at, "\"%s\" contains itself", d->o->name);
 	else
-		one = problems_add(r->p, "E208", at, "\"%s\" contains \"%s\", which contains it", d->o->name,
-				   inner->o->name);
+		one = problems_add(r->p, "E208", at, "\"%s\" contains \"%s\", which contains it",
+				   d->o->name, inner->o->name);
 	problem_help(one, "take one of them out; \"%s\" begins here", inner->o->name);
 	problem_seen(one, inner->o->place);
 }
 
 static void
-nest(struct reader *r, struct declared *d, struct builder *b, struct declared *inner, struct place at,
-     struct vec *members)
+nest(struct reader *r, struct declared *d, struct builder *b, struct declared *inner,
+     struct place at, struct vec *members)
 {
 	if (inner->kind != d->kind) {
-		struct problem *one = problems_add(r->p, "E203", at, "no %s is called \"%s\"", d->kind->one,
-						   inner->o->name);
+		struct problem *one = problems_add(r->p, "E203", at, "no %s is called \"%s\"",
+						   d->kind->one, inner->o->name);
 
-		problem_help(one, "\"%s\" is a %s; a %s holds objects of its own kind only", inner->o->name,
-			     inner->kind->one, d->kind->one);
+		problem_help(one, "\"%s\" is a %s; a %s holds objects of its own kind only",
+			     inner->o->name, inner->kind->one, d->kind->one);
 		problem_seen(one, inner->o->place);
 		return;
 	}
@@ -391,7 +416,8 @@ nest(struct reader *r, struct declared *d, struct builder *b, struct declared *i
 		return;
 	}
 	if (inner->state == RESOLVE_NOT && (inner->depth = d->depth + 1) > DEPTH_MAX) {
-		problems_add(r->p, "E208", at, "objects stand more than %d deep inside each other", DEPTH_MAX);
+		problems_add(r->p, "E208", at, "objects stand more than %d deep inside each other",
+			     DEPTH_MAX);
 		return;
 	}
 	resolve(r, inner);
@@ -401,7 +427,8 @@ nest(struct reader *r, struct declared *d, struct builder *b, struct declared *i
 
 /* One value of a named object: a table, an object of its kind, or a literal. */
 static void
-member(struct reader *r, struct declared *d, struct builder *b, const struct node *e, struct vec *members)
+member(struct reader *r, struct declared *d, struct builder *b, const struct node *e,
+       struct vec *members)
 {
 	const struct kind *k = d->kind;
 	const char *word = e->string.s;
@@ -415,8 +442,9 @@ member(struct reader *r, struct declared *d, struct builder *b, const struct nod
 	}
 	builtin = k->space == SPACE_DESTINATION ? builtin_find(word) : -1;
 	if (builtin == BUILTIN_ANY) {
-		problem_help(problems_add(r->p, "E218", e->value, "\"any\" cannot stand inside an object"),
-			     "it means different things in \"from\" and in \"to\"; write it in the rules");
+		problem_help(
+		    problems_add(r->p, "E218", e->value, "\"any\" cannot stand inside an object"),
+		    "it means different things in \"from\" and in \"to\"; write it in the rules");
 	} else if (builtin >= 0 && k->kind == OBJECT_HOST) {
 		problem_help(problems_add(r->p, "E203", e->value, "no host is called \"%s\"", word),
 			     "\"%s\" is a built-in network", word);
@@ -435,7 +463,8 @@ member(struct reader *r, struct declared *d, struct builder *b, const struct nod
 		if (inner)
 			nest(r, d, b, inner, e->value, members);
 		else
-			unknown_object(r, word, e->value, k->one, group ? "@" : "", &r->names[k->space], NULL);
+			unknown_object(r, word, e->value, k->one, group ? "@" : "",
+				       &r->names[k->space], NULL);
 	} else {
 		k->literal(r, b, word, e->string.len, e->value);
 	}
@@ -456,7 +485,8 @@ resolve(struct reader *r, struct declared *d)
 		return;
 	d->state = RESOLVE_NOW;
 	while ((e = value_next(r, d->node, d->o->name, what[d->kind->kind], e)) != NULL) {
-		*(const char **)vec_add(&texts, sizeof(char *)) = reader_word(r, e->string.s, e->string.len);
+		*(const char **)vec_add(&texts, sizeof(char *)) =
+		    reader_word(r, e->string.s, e->string.len);
 		member(r, d, &b, e, &members);
 	}
 	value_repeats(r, d->node);
@@ -540,7 +570,8 @@ literals_object(struct reader *r, const struct kind *k, struct literals *l)
 	return o;
 }
 
-/* All literals of one kind in a value. Equal texts give the one object, so that the compiler can share it. */
+/* All literals of one kind in a value. Equal texts give the one object, so that the compiler can
+ * share it. */
 static struct object *
 literals_read(struct reader *r, const struct kind *k, const struct node **list, size_t count)
 {
@@ -555,7 +586,8 @@ literals_read(struct reader *r, const struct kind *k, const struct node **list, 
 	if (!l.nameless && (o = map_get(&r->sets, l.key, l.key_len)) != NULL)
 		return o;
 	for (i = 0; i < count; i++)
-		l.bad |= !k->literal(r, &l.b, list[i]->string.s, list[i]->string.len, list[i]->value);
+		l.bad |=
+		    !k->literal(r, &l.b, list[i]->string.s, list[i]->string.len, list[i]->value);
 	o = literals_object(r, k, &l);
 	builder_free(&l.b);
 	return o;
@@ -582,9 +614,11 @@ set_unknown(struct reader *r, const struct set_rule *how, const char *word, stru
 	size_t i;
 
 	if (d) { /* of this space, but the wrong kind: a host where networks stand */
-		struct problem *one = problems_add(r->p, "E203", at, "no %s is called \"%s\"", called(how), word);
+		struct problem *one =
+		    problems_add(r->p, "E203", at, "no %s is called \"%s\"", called(how), word);
 
-		problem_help(one, "\"%s\" is a %s, and \"%s\" takes addresses", word, d->kind->one, how->key);
+		problem_help(one, "\"%s\" is a %s, and \"%s\" takes addresses", word, d->kind->one,
+			     how->key);
 		problem_seen(one, d->o->place);
 		return;
 	}
@@ -592,7 +626,8 @@ set_unknown(struct reader *r, const struct set_rule *how, const char *word, stru
 		words[i] = builtin_word((enum builtin)i);
 	for (i = 0; i < KIND_COUNT; i++)
 		if (how->kinds & (1u << i)) {
-			unknown_object(r, word, at, called(how), "", &r->names[kinds[i].space], words);
+			unknown_object(r, word, at, called(how), "", &r->names[kinds[i].space],
+				       words);
 			return;
 		}
 }
@@ -629,7 +664,8 @@ literal_kind(const struct set_rule *how, const struct node *e)
 	size_t i;
 
 	if ((how->kinds & (1u << OBJECT_NETWORK)) && (how->kinds & (1u << OBJECT_HOST)))
-		return &kinds[looks_like_network(e->string.s, e->string.len) ? OBJECT_NETWORK : OBJECT_HOST];
+		return &kinds[looks_like_network(e->string.s, e->string.len) ? OBJECT_NETWORK
+									     : OBJECT_HOST];
 	for (i = 0; i + 1 < KIND_COUNT; i++)
 		if (how->kinds & (1u << i))
 			break;
@@ -643,8 +679,9 @@ only_in_objects(struct reader *r, const struct set_rule *how, const struct node 
 
 	if (!file && strncmp(e->string.s, "unix:", 5))
 		return false;
-	problem_help(problems_add(r->p, "E218", e->value, "\"%s\" cannot stand in a rule", e->string.s),
-		     "give it a name in an object and write that name in \"%s\"", how->key);
+	problem_help(
+	    problems_add(r->p, "E218", e->value, "\"%s\" cannot stand in a rule", e->string.s),
+	    "give it a name in an object and write that name in \"%s\"", how->key);
 	return true;
 }
 
@@ -689,7 +726,8 @@ set_read(struct reader *r, const struct set_rule *how, const struct node *n, str
 			if (literal_kind(how, list[j]) == &kinds[i])
 				of_kind[count++] = list[j];
 		if (count)
-			out->objects[out->object_count++] = literals_read(r, &kinds[i], of_kind, count);
+			out->objects[out->object_count++] =
+			    literals_read(r, &kinds[i], of_kind, count);
 	}
 }
 
@@ -738,7 +776,8 @@ who_read(struct reader *r, const struct node *n, struct model_rule *rule)
 	}
 	value_repeats(r, n);
 	if (users)
-		out->objects[out->object_count++] = literals_read(r, &kinds[OBJECT_GROUP], list, users);
+		out->objects[out->object_count++] =
+		    literals_read(r, &kinds[OBJECT_GROUP], list, users);
 	rule->who_kind = anyone ? WHO_ANYONE : known ? WHO_KNOWN : WHO_SET;
 	if ((anyone || known) && others > 1)
 		problem_help(problems_add(r->p, "E219", (anyone ? anyone : known)->value,

@@ -1,6 +1,6 @@
 /*
- * rules/read.c - the reader's way through a policy: sections are declared, resolved, then the rules and
- * the tests that use them; every problem is told, none ends the reading. COMPILE and sallyctl.
+ * rules/read.c - the reader's way through a policy: sections are declared, resolved, then the rules
+ * and the tests that use them; every problem is told, none ends the reading. COMPILE and sallyctl.
  */
 #include "rules/read.h"
 
@@ -24,7 +24,8 @@ read_policy_section(struct reader *r, struct node *n)
 		return;
 	}
 	e = node_get(n, "name");
-	if (e && (s = value_text(r, e, "name")) != NULL && name_allowed(r, s, e->string.len, e->value, "policy"))
+	if (e && (s = value_text(r, e, "name")) != NULL &&
+	    name_allowed(r, s, e->string.len, e->value, "policy"))
 		r->m->name = reader_word(r, s, e->string.len);
 	e = node_get(n, "resolves-in");
 	if (e)
@@ -67,20 +68,25 @@ read_sections(struct reader *r, struct node *root)
 	if (n)
 		rules_read(r, n);
 	else
-		problem_help(problems_add(r->p, "E222", whole, "there are no rules"),
-			     "write rules: { name: { action = ... } }; what no rule allows is denied");
+		problem_help(
+		    problems_add(r->p, "E222", whole, "there are no rules"),
+		    "write rules: { name: { action = ... } }; what no rule allows is denied");
 	if ((n = node_get(root, "tests")) != NULL)
 		tests_read(r, n);
 	objects_mark_used(r);
 }
 
 struct rules_model *
-model_read(struct tree *policy, const struct settings *settings, struct sources *sources, int64_t now,
-	   struct problems *p)
+model_read(struct tree *policy, const struct settings *settings, struct sources *sources,
+	   int64_t now, struct problems *p)
 {
 	struct node *root = tree_root(policy);
 	struct rules_model *m = calloc(1, sizeof(*m));
-	struct reader r = {.m = m, .sources = sources, .settings = settings, .p = p, .now = now,
+	struct reader r = {.m = m,
+			   .sources = sources,
+			   .settings = settings,
+			   .p = p,
+			   .now = now,
 			   .main = tree_source(policy)};
 
 	if (!m)

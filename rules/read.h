@@ -45,14 +45,14 @@ struct reader {
 	const struct settings *settings; /* NULL: a policy by itself */
 	struct problems *p;
 	int64_t now;
-	const struct source *main; /* the policy file; its folder is where paths start */
+	const struct source *main;     /* the policy file; its folder is where paths start */
 	struct map names[SPACE_COUNT]; /* struct declared */
-	struct vec declared; /* struct declared *, in file order */
-	struct map rules;    /* struct model_rule */
-	struct map words;    /* interned strings */
-	struct map sets;     /* anonymous objects by their text, so that equal ones are one */
-	struct map tables;   /* struct table by kind and path */
-	struct map zones;    /* names of zones found to exist */
+	struct vec declared;           /* struct declared *, in file order */
+	struct map rules;              /* struct model_rule */
+	struct map words;              /* interned strings */
+	struct map sets;   /* anonymous objects by their text, so that equal ones are one */
+	struct map tables; /* struct table by kind and path */
+	struct map zones;  /* names of zones found to exist */
 	struct object **tail;
 };
 
@@ -82,7 +82,8 @@ struct kind {
 	enum space space;
 	const char *section; /* "networks" */
 	const char *one;     /* "network" */
-	bool (*literal)(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
+	bool (*literal)(struct reader *r, struct builder *b, const char *s, size_t len,
+			struct place at);
 	bool table;
 };
 extern const struct kind kinds[];
@@ -104,13 +105,13 @@ const char *value_text(struct reader *r, const struct node *n, const char *key);
  * Walks "one value or an array of values": *at is NULL at first; NULL at the end. Problems
  * with the whole (type, empty) are added on the first call, those of an element as it comes.
  */
-const struct node *value_next(struct reader *r, const struct node *n, const char *key, const char *what,
-			      const struct node *at);
+const struct node *value_next(struct reader *r, const struct node *n, const char *key,
+			      const char *what, const struct node *at);
 /* W201 for values that stand twice; text compares. */
 void value_repeats(struct reader *r, const struct node *n);
 /* Nearest of the names in a space and of extra words; sets help and seen of one. */
-void suggest(struct reader *r, struct problem *one, const char *word, const char *prefix, const struct map *names,
-	     const char *const *words);
+void suggest(struct reader *r, struct problem *one, const char *word, const char *prefix,
+	     const struct map *names, const char *const *words);
 /* "2027-06-30"; false with E215. */
 bool value_date(struct reader *r, const struct node *n, const char *key, int64_t *out);
 bool date_parse(const char *s, size_t len, int64_t *out);
@@ -129,23 +130,27 @@ bool name_allowed(struct reader *r, const char *s, size_t len, struct place at, 
 struct set_rule {
 	const char *key;
 	unsigned kinds; /* 1 << enum object_kind */
-	bool builtins;	/* built-in networks are words here */
+	bool builtins;  /* built-in networks are words here */
 };
-void set_read(struct reader *r, const struct set_rule *how, const struct node *n, struct model_set *out);
+void set_read(struct reader *r, const struct set_rule *how, const struct node *n,
+	      struct model_set *out);
 /* `who`: users and @groups; anyone and known are reported, not put into the set. */
 void who_read(struct reader *r, const struct node *n, struct model_rule *rule);
 
-bool network_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
+bool network_literal(struct reader *r, struct builder *b, const char *s, size_t len,
+		     struct place at);
 void network_builtin(struct builder *b, int which, const struct model_remark *open);
 void networks_settle(struct vec *ranges); /* sorted and merged */
 bool looks_like_network(const char *s, size_t len);
 bool host_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
 size_t hosts_settle(struct vec *hosts);
-bool service_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
+bool service_literal(struct reader *r, struct builder *b, const char *s, size_t len,
+		     struct place at);
 void services_settle(struct vec *services);
 bool user_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
 size_t users_settle(struct vec *users);
-bool window_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
+bool window_literal(struct reader *r, struct builder *b, const char *s, size_t len,
+		    struct place at);
 void windows_settle(struct vec *windows);
 
 /* ---- rules and tests --------------------------------------------------------- */

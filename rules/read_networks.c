@@ -19,10 +19,12 @@ looks_like_network(const char *s, size_t len)
 		return false;
 	if (memchr(s, '/', len) || memchr(s, ':', len))
 		return true;
-	/* 10.1.2, 0x7f000001 and 10.0.0.1-10.0.0.9 are tries at addresses: no top-level name has only digits. */
+	/* 10.1.2, 0x7f000001 and 10.0.0.1-10.0.0.9 are tries at addresses: no top-level name has
+	 * only digits. */
 	for (i = 0; i < len; i++)
 		host |= !((s[i] >= '0' && s[i] <= '9') || s[i] == '.' || s[i] == '-');
-	return !host || (s[0] == '0' && len > 2 && (s[1] == 'x' || s[1] == 'X') && !memchr(s, '.', len));
+	return !host ||
+	       (s[0] == '0' && len > 2 && (s[1] == 'x' || s[1] == 'X') && !memchr(s, '.', len));
 }
 
 /* ---- help ---------------------------------------------------------------------- */
@@ -99,9 +101,11 @@ help_octal(struct problem *one, const char *s)
 	}
 	*o = '\0';
 	if (prefix_parse(buf, (size_t)(o - buf), &p) == PREFIX_OK)
-		problem_help(one, "some programs read such numbers as octal; did you mean \"%s\"?", buf);
+		problem_help(one, "some programs read such numbers as octal; did you mean \"%s\"?",
+			     buf);
 	else
-		problem_help(one, "some programs read such numbers as octal; write them without the zero");
+		problem_help(
+		    one, "some programs read such numbers as octal; write them without the zero");
 }
 
 static void
@@ -125,14 +129,16 @@ help_mapped(struct problem *one, const char *s)
 }
 
 static void
-tell(struct reader *r, enum prefix_error error, const char *s, const struct prefix *p, struct place at)
+tell(struct reader *r, enum prefix_error error, const char *s, const struct prefix *p,
+     struct place at)
 {
 	char buf[PREFIX_TEXT];
 	struct problem *one;
 
 	switch (error) {
 	case PREFIX_HOST_BITS:
-		one = problems_add(r->p, "E209", at, "\"%s\" has bits set behind the length of its prefix", s);
+		one = problems_add(r->p, "E209", at,
+				   "\"%s\" has bits set behind the length of its prefix", s);
 		prefix_format(p, buf);
 		problem_help(one, "did you mean \"%s\"?", buf);
 		break;
@@ -141,23 +147,30 @@ tell(struct reader *r, enum prefix_error error, const char *s, const struct pref
 		problem_help(one, "a length is 0 to 32 for IPv4, 0 to 128 for IPv6");
 		break;
 	case PREFIX_OCTAL:
-		help_octal(problems_add(r->p, "E209", at, "\"%s\" has a number with a leading zero", s), s);
+		help_octal(
+		    problems_add(r->p, "E209", at, "\"%s\" has a number with a leading zero", s),
+		    s);
 		break;
 	case PREFIX_NETMASK:
-		help_netmask(problems_add(r->p, "E209", at, "\"%s\" is written with a netmask", s), s);
+		help_netmask(problems_add(r->p, "E209", at, "\"%s\" is written with a netmask", s),
+			     s);
 		break;
 	case PREFIX_RANGE:
 		help_range(problems_add(r->p, "E209", at, "\"%s\" is a range, not a prefix", s), s);
 		break;
 	case PREFIX_MAPPED:
-		help_mapped(problems_add(r->p, "E209", at, "\"%s\" is an IPv4 address written as IPv6", s), s);
+		help_mapped(
+		    problems_add(r->p, "E209", at, "\"%s\" is an IPv4 address written as IPv6", s),
+		    s);
 		break;
 	default:
 		one = problems_add(r->p, "E209", at, "\"%s\" is no address or prefix", s);
 		if (strchr(s, '.') && !strchr(s, ':') && !looks_like_network(s, strlen(s)))
-			problem_help(one, "names of hosts stand in hosts: { }, and in rules in \"to\"");
+			problem_help(one,
+				     "names of hosts stand in hosts: { }, and in rules in \"to\"");
 		else
-			problem_help(one, "write \"10.1.2.3\", \"10.0.0.0/8\" or \"2001:db8::/32\"");
+			problem_help(one,
+				     "write \"10.1.2.3\", \"10.0.0.0/8\" or \"2001:db8::/32\"");
 	}
 }
 
@@ -190,7 +203,8 @@ remark(struct reader *r, struct place at, const char *s, size_t len, const char 
 
 /* What later warnings and the open-proxy guard want to know of a prefix as it is written. */
 static void
-remarks(struct reader *r, struct builder *b, const struct prefix *p, const char *s, size_t len, struct place at)
+remarks(struct reader *r, struct builder *b, const struct prefix *p, const char *s, size_t len,
+	struct place at)
 {
 	bool four = p->len >= 96 && addr_is4(&p->addr);
 	unsigned bits = four ? p->len - 96u : p->len;

@@ -18,8 +18,8 @@
 struct reading {
 	struct reader *r;
 	struct model_rule *rule;
-	bool action;		       /* given and understood */
-	bool failed;		       /* a key was wrong: what follows from it is not told too */
+	bool action;                   /* given and understood */
+	bool failed;                   /* a key was wrong: what follows from it is not told too */
 	const struct node *allow_only; /* the first key that means nothing in a deny rule */
 	const struct node *resolves_in, *auth, *command, *version, *since, *expires, *review;
 };
@@ -47,7 +47,8 @@ static const struct {
 	uint8_t bit;
 } auth_words[] = {{"pam", AUTH_PAM},   {"file", AUTH_FILE},   {"gssapi", AUTH_GSSAPI},
 		  {"chap", AUTH_CHAP}, {"ident", AUTH_IDENT}, {"userid", AUTH_USERID}};
-static const char *const auth_choices[] = {"pam", "file", "gssapi", "chap", "ident", "userid", NULL};
+static const char *const auth_choices[] = {"pam",   "file",   "gssapi", "chap",
+					   "ident", "userid", NULL};
 
 bool
 facts_auth(const char *word, uint8_t *bit)
@@ -110,8 +111,10 @@ key_command(struct reading *g, const struct node *n)
 	value_repeats(g->r, n);
 }
 
-static const struct set_rule how_from = {"from", NETWORKS, true}, how_from_except = {"from-except", NETWORKS, true},
-			     how_to = {"to", DESTINATIONS, true}, how_except = {"except", DESTINATIONS, true},
+static const struct set_rule how_from = {"from", NETWORKS, true},
+			     how_from_except = {"from-except", NETWORKS, true},
+			     how_to = {"to", DESTINATIONS, true},
+			     how_except = {"except", DESTINATIONS, true},
 			     how_resolves_in = {"resolves-in", NETWORKS, true},
 			     how_service = {"service", 1u << OBJECT_SERVICE, false},
 			     how_when = {"when", 1u << OBJECT_TIME, false};
@@ -178,18 +181,23 @@ key_listener(struct reading *g, const struct node *n)
 	size_t i;
 
 	rule->listeners = model_alloc(m, (n->count + 1) * sizeof(*rule->listeners));
-	while ((e = value_next(g->r, n, "listener", "a listener or an array of listeners", e)) != NULL) {
+	while ((e = value_next(g->r, n, "listener", "a listener or an array of listeners", e)) !=
+	       NULL) {
 		const char *word = reader_word(g->r, e->string.s, e->string.len);
 
-		for (i = 0; m->has_listeners && i < m->listener_count && strcmp(m->listeners[i], word); i++)
+		for (i = 0;
+		     m->has_listeners && i < m->listener_count && strcmp(m->listeners[i], word);
+		     i++)
 			;
 		if (m->has_listeners && i == m->listener_count)
 			unknown_listener(g->r, word, e->value);
-		else if (!m->has_listeners && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-							   "0123456789-_") != e->string.len)
-			problem_help(problems_add(g->r->p, "E202", e->value,
-						  "\"%s\" cannot be the name of a listener", word),
-				     "a name is a letter, then letters, digits, - and _, 64 in all at most");
+		else if (!m->has_listeners &&
+			 strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-_") != e->string.len)
+			problem_help(
+			    problems_add(g->r->p, "E202", e->value,
+					 "\"%s\" cannot be the name of a listener", word),
+			    "a name is a letter, then letters, digits, - and _, 64 in all at most");
 		rule->listeners[rule->listener_count++] = word;
 	}
 	value_repeats(g->r, n);
@@ -201,11 +209,12 @@ one_version(struct reading *g, const struct node *n)
 	if (n->kind != NODE_INT)
 		wrong_type(g->r, n, "version", "4, 5 or [ 4, 5 ]");
 	else if (n->integer != 4 && n->integer != 5)
-		problem_help(problems_add(g->r->p, "E206", n->value, "there is no SOCKS version %lld",
-					  (long long)n->integer),
+		problem_help(problems_add(g->r->p, "E206", n->value,
+					  "there is no SOCKS version %lld", (long long)n->integer),
 			     "versions are 4 (with 4a) and 5");
 	else if (g->rule->versions & (1u << n->integer))
-		problems_add(g->r->p, "W201", n->value, "%lld stands in this set already", (long long)n->integer);
+		problems_add(g->r->p, "W201", n->value, "%lld stands in this set already",
+			     (long long)n->integer);
 	else
 		g->rule->versions |= (uint8_t)(1u << n->integer);
 }
@@ -235,8 +244,9 @@ key_route(struct reading *g, const struct node *n)
 	if (!s)
 		return;
 	if (strcmp(s, "direct"))
-		problem_help(problems_add(g->r->p, "E203", n->value, "no upstream is called \"%s\"", s),
-			     "\"direct\" is the only way there is as yet");
+		problem_help(
+		    problems_add(g->r->p, "E203", n->value, "no upstream is called \"%s\"", s),
+		    "\"direct\" is the only way there is as yet");
 	g->rule->terms.route = reader_word(g->r, s, n->string.len);
 }
 
@@ -249,14 +259,15 @@ one_egress(struct reading *g, const struct node *e)
 
 	if (!addr_parse(e->string.s, e->string.len, &a) ||
 	    (addr_is4(&a) && strchr(e->string.s, ':')) || addr_is_unspecified(&a)) {
-		problem_help(problems_add(g->r->p, "E209", e->value, "\"%s\" is no address to go out from",
-					  e->string.s),
+		problem_help(problems_add(g->r->p, "E209", e->value,
+					  "\"%s\" is no address to go out from", e->string.s),
 			     "write one address of this machine, or one of each family");
 		return;
 	}
 	four = addr_is4(&a);
 	if (four ? t->has_egress4 : t->has_egress6) {
-		problem_help(problems_add(g->r->p, "E219", e->value, "a second %s address in \"egress\"",
+		problem_help(problems_add(g->r->p, "E219", e->value,
+					  "a second %s address in \"egress\"",
 					  four ? "IPv4" : "IPv6"),
 			     "a rule has one address a family");
 		return;
@@ -300,9 +311,11 @@ key_alert(struct reading *g, const struct node *n)
 }
 
 static bool
-quantity_wrong(struct reader *r, const struct node *n, const char *key, const char *s, const char *help)
+quantity_wrong(struct reader *r, const struct node *n, const char *key, const char *s,
+	       const char *help)
 {
-	struct problem *one = problems_add(r->p, "E217", n->value, "\"%s\" is no value of \"%s\"", s, key);
+	struct problem *one =
+	    problems_add(r->p, "E217", n->value, "\"%s\" is no value of \"%s\"", s, key);
 
 	problem_help(one, "%s", help);
 	return false;
@@ -310,12 +323,15 @@ quantity_wrong(struct reader *r, const struct node *n, const char *key, const ch
 
 /* Milliseconds in *out, which the image holds in 32 or 64 bits (max). */
 static bool
-duration(struct reader *r, const struct node *n, const char *key, const char *s, uint64_t max, uint64_t *out)
+duration(struct reader *r, const struct node *n, const char *key, const char *s, uint64_t max,
+	 uint64_t *out)
 {
 	if (!quantity_ms(s, strlen(s), out))
-		return quantity_wrong(r, n, key, s, "write a number, a blank and ms, s, min, h or d: \"8 h\"");
+		return quantity_wrong(r, n, key, s,
+				      "write a number, a blank and ms, s, min, h or d: \"8 h\"");
 	if (*out == 0 || *out > max)
-		return quantity_wrong(r, n, key, s, *out ? "this is too long" : "it must be more than nothing");
+		return quantity_wrong(r, n, key, s,
+				      *out ? "this is too long" : "it must be more than nothing");
 	return true;
 }
 
@@ -409,8 +425,8 @@ limit_count(struct reading *g, const struct node *n, uint32_t *out)
 	if (n->kind != NODE_INT)
 		wrong_type(g->r, n, n->name, "a number");
 	else if (n->integer < 1 || n->integer > UINT32_MAX)
-		problem_help(problems_add(g->r->p, "E217", n->value, "\"%s\" cannot be %lld", n->name,
-					  (long long)n->integer),
+		problem_help(problems_add(g->r->p, "E217", n->value, "\"%s\" cannot be %lld",
+					  n->name, (long long)n->integer),
 			     "it is a number from 1 to 4294967295");
 	else
 		*out = (uint32_t)n->integer;
@@ -422,17 +438,20 @@ limit_quantity(struct reading *g, const struct node *n)
 	struct rule_terms *t = &g->rule->terms;
 	const char *s = value_text(g->r, n, n->name);
 	uint64_t *ms = !strcmp(n->name, "idle") ? &t->idle_ms : &t->lifetime_ms;
-	uint64_t *bits = !strcmp(n->name, "bandwidth-per-user") ? &t->bandwidth_per_user : &t->bandwidth_per_session;
+	uint64_t *bits = !strcmp(n->name, "bandwidth-per-user") ? &t->bandwidth_per_user
+								: &t->bandwidth_per_session;
 
 	if (!s)
 		return;
 	if (!strcmp(n->name, "rate-per-user")) {
 		if (!quantity_rate(s, n->string.len, &t->rate_per_user) || t->rate_per_user <= 0)
-			quantity_wrong(g->r, n, n->name, s, "write a number, a blank and /s or /min: \"10 /s\"");
+			quantity_wrong(g->r, n, n->name, s,
+				       "write a number, a blank and /s or /min: \"10 /s\"");
 	} else if (!strncmp(n->name, "bandwidth", 9)) {
 		if (!quantity_bits(s, n->string.len, bits) || *bits == 0)
 			quantity_wrong(g->r, n, n->name, s,
-				       "write a number, a blank and bit/s, kbit/s, Mbit/s or Gbit/s: \"200 Mbit/s\"");
+				       "write a number, a blank and bit/s, kbit/s, Mbit/s or "
+				       "Gbit/s: \"200 Mbit/s\"");
 	} else if (!duration(g->r, n, n->name, s, INT64_MAX / 1000000, ms)) {
 		*ms = 0;
 	}
@@ -441,8 +460,15 @@ limit_quantity(struct reading *g, const struct node *n)
 static void
 key_limit(struct reading *g, const struct node *n)
 {
-	static const char *const known[] = {"sessions", "sessions-per-user", "sessions-per-source", "rate-per-user",
-					    "bandwidth-per-session", "bandwidth-per-user", "idle", "lifetime", NULL};
+	static const char *const known[] = {"sessions",
+					    "sessions-per-user",
+					    "sessions-per-source",
+					    "rate-per-user",
+					    "bandwidth-per-session",
+					    "bandwidth-per-user",
+					    "idle",
+					    "lifetime",
+					    NULL};
 	struct rule_terms *t = &g->rule->terms;
 	uint32_t *counts[] = {&t->sessions, &t->sessions_per_user, &t->sessions_per_source};
 	struct node *e;
@@ -508,9 +534,11 @@ static const struct key {
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 static const char *const key_names[] = {
-    "action",	"alert",      "auth",	  "command",	 "egress", "except", "expires",	   "from",    "from-except",
-    "limit",	"listener",   "log",	  "mode",	 "on-revoke", "open-proxy", "owner", "resolves-in", "review",
-    "route",	"service",    "since",	  "ticket",	 "to",	   "udp-replies", "version", "when", "who", "why", NULL};
+    "action",  "alert",     "auth",        "command", "egress",      "except",
+    "expires", "from",      "from-except", "limit",   "listener",    "log",
+    "mode",    "on-revoke", "open-proxy",  "owner",   "resolves-in", "review",
+    "route",   "service",   "since",       "ticket",  "to",          "udp-replies",
+    "version", "when",      "who",         "why",     NULL};
 
 static int
 key_order(const void *name, const void *row)
@@ -533,9 +561,10 @@ check_identity(struct reading *g)
 		return;
 	}
 	if (rule->auth_given)
-		problem_help(problems_add(g->r->p, "E219", g->auth->key,
-					  "\"auth\" asks for an identity, but \"who\" is \"anyone\""),
-			     "take \"auth\" out, or write who = \"known\"");
+		problem_help(
+		    problems_add(g->r->p, "E219", g->auth->key,
+				 "\"auth\" asks for an identity, but \"who\" is \"anyone\""),
+		    "take \"auth\" out, or write who = \"known\"");
 	rule->auth = 0;
 }
 
@@ -547,14 +576,17 @@ check_commands(struct reading *g)
 	size_t i, j;
 
 	if (!rule->commands_given)
-		rule->commands = rule->allow ? 1u << RULES_CONNECT | 1u << RULES_UDP
-					     : 1u << RULES_CONNECT | 1u << RULES_BIND | 1u << RULES_UDP;
+		rule->commands = rule->allow
+				     ? 1u << RULES_CONNECT | 1u << RULES_UDP
+				     : 1u << RULES_CONNECT | 1u << RULES_BIND | 1u << RULES_UDP;
 	for (i = 0; i < rule->service.object_count; i++)
 		for (j = 0; j < rule->service.objects[i]->service_count; j++)
 			*(rule->service.objects[i]->services[j].udp ? &udp : &tcp) = true;
-	if (tcp != udp && !(rule->commands & (udp ? 1u << RULES_UDP : 1u << RULES_CONNECT | 1u << RULES_BIND)))
+	if (tcp != udp &&
+	    !(rule->commands & (udp ? 1u << RULES_UDP : 1u << RULES_CONNECT | 1u << RULES_BIND)))
 		problem_help(problems_add(g->r->p, "W207", g->command->value,
-					  "this rule can never match: its services are all %s", udp ? "udp" : "tcp"),
+					  "this rule can never match: its services are all %s",
+					  udp ? "udp" : "tcp"),
 			     "tcp goes with connect and bind, udp with udp-associate");
 	if (!g->version)
 		rule->versions = 1u << 4 | 1u << 5;
@@ -571,18 +603,20 @@ check_dates(struct reading *g)
 	struct problem *one;
 
 	if (rule->has_since && rule->has_expires && rule->expires <= rule->since) {
-		one = problems_add(g->r->p, "E216", g->expires->value, "the rule expires before it begins");
+		one = problems_add(g->r->p, "E216", g->expires->value,
+				   "the rule expires before it begins");
 		problem_help(one, "\"since\" is here");
 		problem_seen(one, g->since->value);
 	} else if (rule->has_expires && rule->expires <= g->r->now) {
 		problem_help(problems_add(g->r->p, "W203", g->expires->value,
-					  "rule \"%s\" expired on %s and matches nothing", rule->name,
-					  g->expires->string.s),
+					  "rule \"%s\" expired on %s and matches nothing",
+					  rule->name, g->expires->string.s),
 			     "renew it or take it out");
 	}
 	if (rule->has_review && rule->review <= g->r->now)
 		problem_help(problems_add(g->r->p, "W204", g->review->value,
-					  "rule \"%s\" was to be reviewed by %s", rule->name, g->review->string.s),
+					  "rule \"%s\" was to be reviewed by %s", rule->name,
+					  g->review->string.s),
 			     "look at it, then write a new date");
 }
 
@@ -599,9 +633,10 @@ check_wide(struct reading *g)
 
 		if (!wide)
 			continue;
-		one = problems_add(g->r->p, "W205", wide->place, "\"%s\" holds the %s addresses too", wide->text,
-				   wide->about);
-		problem_help(one, "\"any\" does not; rule \"%s\" uses it as a destination", g->rule->name);
+		one = problems_add(g->r->p, "W205", wide->place,
+				   "\"%s\" holds the %s addresses too", wide->text, wide->about);
+		problem_help(one, "\"any\" does not; rule \"%s\" uses it as a destination",
+			     g->rule->name);
 		to->objects[i]->wide = NULL; /* once is enough */
 	}
 }
@@ -652,8 +687,10 @@ check_open_proxy(struct reading *g)
 	    rule->who_kind != WHO_ANYONE || !listens_to_strangers(g))
 		return;
 	one = problems_add(g->r->p, "E221", rule->from.given ? rule->from.place : rule->place,
-			   "rule \"%s\" makes this an open proxy: it lets anyone in from \"%s\"", rule->name, from);
-	problem_help(one, "name the clients in \"from\", ask for an identity in \"who\", or say open-proxy = true");
+			   "rule \"%s\" makes this an open proxy: it lets anyone in from \"%s\"",
+			   rule->name, from);
+	problem_help(one, "name the clients in \"from\", ask for an identity in \"who\", or say "
+			  "open-proxy = true");
 }
 
 static void
@@ -663,7 +700,8 @@ check_rule(struct reading *g)
 	struct problems *p = g->r->p;
 
 	if (!g->action && !g->failed)
-		problem_help(problems_add(p, "E205", rule->place, "rule \"%s\" has no \"action\"", rule->name),
+		problem_help(problems_add(p, "E205", rule->place, "rule \"%s\" has no \"action\"",
+					  rule->name),
 			     "write action = \"allow\" or action = \"deny\"");
 	check_identity(g);
 	check_commands(g);
@@ -671,14 +709,16 @@ check_rule(struct reading *g)
 	if (!g->action)
 		return;
 	if (rule->allow && !rule->to.given)
-		problem_help(problems_add(p, "E205", rule->place, "rule \"%s\" allows, but has no \"to\"",
-					  rule->name),
+		problem_help(problems_add(p, "E205", rule->place,
+					  "rule \"%s\" allows, but has no \"to\"", rule->name),
 			     "write where it leads, or to = \"any\"");
 	if (!rule->allow && g->resolves_in)
-		problem_help(problems_add(p, "E219", g->resolves_in->key, "\"resolves-in\" stands in a deny rule"),
+		problem_help(problems_add(p, "E219", g->resolves_in->key,
+					  "\"resolves-in\" stands in a deny rule"),
 			     "it says where an allowed name may lead; take it out");
 	if (!rule->allow && g->allow_only)
-		problem_help(problems_add(p, "W206", g->allow_only->key, "\"%s\" says nothing in a deny rule",
+		problem_help(problems_add(p, "W206", g->allow_only->key,
+					  "\"%s\" says nothing in a deny rule",
 					  g->allow_only->name),
 			     "take it out");
 	if (!rule->resolves_in.given)
@@ -742,7 +782,8 @@ rule_in_group(struct reader *r, struct node *n, struct model_rule *rule)
 	rule->place = n->key;
 	name_allowed(r, n->name, strlen(n->name), n->key, "rule");
 	if (name)
-		problem_help(problems_add(r->p, "E223", name->key, "the rule has a name already: \"%s\"", n->name),
+		problem_help(problems_add(r->p, "E223", name->key,
+					  "the rule has a name already: \"%s\"", n->name),
 			     "\"name\" is for rules in a list, ( { name = ... }, ... )");
 }
 
@@ -753,8 +794,9 @@ rule_in_list(struct reader *r, struct node *n, struct model_rule *rule)
 	const char *s;
 
 	if (!name) {
-		problem_help(problems_add(r->p, "E223", n->value, "a rule in a list has no \"name\""),
-			     "write name = \"...\" into it: a rule's name is its identity");
+		problem_help(
+		    problems_add(r->p, "E223", n->value, "a rule in a list has no \"name\""),
+		    "write name = \"...\" into it: a rule's name is its identity");
 		return false;
 	}
 	s = value_text(r, name, "name");
@@ -769,7 +811,8 @@ static void
 rule_twice(struct reader *r, const struct model_rule *rule)
 {
 	const struct model_rule *other = map_get(&r->rules, rule->name, strlen(rule->name));
-	struct problem *one = problems_add(r->p, "E207", rule->place, "there are two rules \"%s\"", rule->name);
+	struct problem *one =
+	    problems_add(r->p, "E207", rule->place, "there are two rules \"%s\"", rule->name);
 
 	problem_help(one, "the name is a rule's identity; the first one is here");
 	problem_seen(one, other->place);
@@ -785,7 +828,8 @@ one_rule(struct reader *r, struct node *n, bool group)
 		return;
 	n->used = true;
 	if (n->kind != NODE_GROUP) {
-		wrong_type(r, n, group ? n->name : "rules", group ? "a rule, { action = ... }" : "a list of rules, ( { ... } )");
+		wrong_type(r, n, group ? n->name : "rules",
+			   group ? "a rule, { action = ... }" : "a list of rules, ( { ... } )");
 		return;
 	}
 	if (group)
@@ -805,7 +849,8 @@ rules_read(struct reader *r, struct node *rules)
 	struct node *n;
 
 	if (!group && rules->kind != NODE_LIST) {
-		wrong_type(r, rules, "rules", "a group of rules, { name: { ... } }, or a list of them, ( { ... } )");
+		wrong_type(r, rules, "rules",
+			   "a group of rules, { name: { ... } }, or a list of them, ( { ... } )");
 		return;
 	}
 	r->m->rules = model_alloc(r->m, (rules->count + 1) * sizeof(*r->m->rules));

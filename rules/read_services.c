@@ -37,11 +37,15 @@ service_help(struct problem *one, const char *s, size_t len)
 
 	if (ports_parse(s, len, &first, &last))
 		problem_help(one, "did you mean \"tcp/%s\"?", s);
-	else if (slash && slash - s == 3 && (!strncasecmp(s, "tcp", 3) || !strncasecmp(s, "udp", 3)) &&
+	else if (slash && slash - s == 3 &&
+		 (!strncasecmp(s, "tcp", 3) || !strncasecmp(s, "udp", 3)) &&
 		 ports_parse(slash + 1, len - 4, &first, &last))
-		problem_help(one, "did you mean \"%s/%s\"?", s[0] == 't' || s[0] == 'T' ? "tcp" : "udp", slash + 1);
+		problem_help(one, "did you mean \"%s/%s\"?",
+			     s[0] == 't' || s[0] == 'T' ? "tcp" : "udp", slash + 1);
 	else
-		problem_help(one, "write tcp/ or udp/ and a port or a range: \"tcp/443\", \"udp/3478-3481\"");
+		problem_help(
+		    one,
+		    "write tcp/ or udp/ and a port or a range: \"tcp/443\", \"udp/3478-3481\"");
 }
 
 bool
@@ -58,12 +62,15 @@ service_literal(struct reader *r, struct builder *b, const char *s, size_t len, 
 		return false;
 	}
 	if (first == 0 || first > last) {
-		one = problems_add(r->p, "E212", at, first ? "the ports of \"%s\" run backwards" :
-							      "\"%s\" has port 0", s);
+		one = problems_add(
+		    r->p, "E212", at,
+		    first ? "the ports of \"%s\" run backwards" : "\"%s\" has port 0", s);
 		if (first)
 			problem_help(one, "did you mean \"%.4s%u-%u\"?", s, last, first);
 		else
-			problem_help(one, "ports are 1 to 65535; only rules without \"service\" match port 0");
+			problem_help(
+			    one,
+			    "ports are 1 to 65535; only rules without \"service\" match port 0");
 		return false;
 	}
 	v = vec_add(&b->services, sizeof(*v));
@@ -95,7 +102,8 @@ services_settle(struct vec *services)
 		return;
 	qsort(list, services->count, sizeof(*list), service_order);
 	for (i = 1; i < services->count; i++) {
-		if (list[i].udp == list[kept].udp && (unsigned)list[i].first <= list[kept].last + 1u) {
+		if (list[i].udp == list[kept].udp &&
+		    (unsigned)list[i].first <= list[kept].last + 1u) {
 			if (list[i].last > list[kept].last)
 				list[kept].last = list[i].last;
 		} else {
@@ -128,13 +136,15 @@ bool
 user_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at)
 {
 	bool unix_group = len >= 5 && !memcmp(s, "unix:", 5);
-	const char *name = unix_group ? s + 5 : s, *wrong = user_wrong(name, len - (size_t)(name - s));
+	const char *name = unix_group ? s + 5 : s,
+		   *wrong = user_wrong(name, len - (size_t)(name - s));
 
 	if (!wrong && !unix_group && (!strcmp(s, "anyone") || !strcmp(s, "known")))
 		wrong = "this word belongs into \"who\" of a rule, alone";
 	if (wrong) {
 		problem_help(problems_add(r->p, "E213", at, "\"%s\" is no %s", s,
-					  unix_group ? "Unix group" : "user"), "%s", wrong);
+					  unix_group ? "Unix group" : "user"),
+			     "%s", wrong);
 		return false;
 	}
 	*(const char **)vec_add(unix_group ? &b->unix_groups : &b->users, sizeof(name)) =

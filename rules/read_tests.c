@@ -20,8 +20,9 @@ struct testing {
 static void
 bad(struct testing *g, const struct node *n, const char *text)
 {
-	problem_help(problems_add(g->r->p, "E226", n->value, "\"%s\" cannot be used in a test", n->string.s), "%s",
-		     text);
+	problem_help(
+	    problems_add(g->r->p, "E226", n->value, "\"%s\" cannot be used in a test", n->string.s),
+	    "%s", text);
 }
 
 static const char *
@@ -57,7 +58,8 @@ key_groups(struct testing *g, const struct node *n)
 static void
 key_auth(struct testing *g, const struct node *n)
 {
-	static const char *const words[] = {"pam", "file", "gssapi", "chap", "ident", "userid", NULL};
+	static const char *const words[] = {"pam",   "file",   "gssapi", "chap",
+					    "ident", "userid", NULL};
 	int i = value_choice(g->r, n, "auth", words);
 	uint8_t bit;
 
@@ -109,8 +111,8 @@ key_version(struct testing *g, const struct node *n)
 	if (n->kind != NODE_INT)
 		wrong_type(g->r, n, "version", "4 or 5");
 	else if (n->integer != 4 && n->integer != 5)
-		problem_help(problems_add(g->r->p, "E206", n->value, "there is no SOCKS version %lld",
-					  (long long)n->integer),
+		problem_help(problems_add(g->r->p, "E206", n->value,
+					  "there is no SOCKS version %lld", (long long)n->integer),
 			     "versions are 4 (with 4a) and 5");
 	else
 		g->test->version = g->test->facts.version = (uint8_t)n->integer;
@@ -129,7 +131,8 @@ key_listener(struct testing *g, const struct node *n)
 	for (i = 0; i < m->listener_count; i++)
 		if (!strcmp(m->listeners[i], g->test->listener))
 			return;
-	one = problems_add(g->r->p, "E224", n->value, "no listener is called \"%s\"", g->test->listener);
+	one = problems_add(g->r->p, "E224", n->value, "no listener is called \"%s\"",
+			   g->test->listener);
 	suggest(g->r, one, g->test->listener, "", NULL, m->listeners);
 }
 
@@ -144,7 +147,8 @@ key_resolves(struct testing *g, const struct node *n)
 	t->resolves = model_alloc(g->r->m, (n->count + 1) * sizeof(*t->resolves));
 	if (n->kind == NODE_ARRAY && !n->first)
 		return; /* the name does not exist */
-	while ((e = value_next(g->r, n, "resolves", "an address or an array of addresses", e)) != NULL) {
+	while ((e = value_next(g->r, n, "resolves", "an address or an array of addresses", e)) !=
+	       NULL) {
 		if (addr_parse(e->string.s, e->string.len, &a))
 			t->resolves[t->resolve_count++] = a;
 		else
@@ -180,7 +184,8 @@ key_rule(struct testing *g, const struct node *n)
 
 	g->test->rule = s;
 	g->test->rule_place = n->value;
-	if (!s || !strcmp(s, words[0]) || !strcmp(s, words[1]) || map_get(&g->r->rules, s, strlen(s)))
+	if (!s || !strcmp(s, words[0]) || !strcmp(s, words[1]) ||
+	    map_get(&g->r->rules, s, strlen(s)))
 		return;
 	one = problems_add(g->r->p, "E203", n->value, "no rule is called \"%s\"", s);
 	suggest(g->r, one, s, "", &g->r->rules, words);
@@ -191,14 +196,23 @@ static const struct test_key {
 	void (*read)(struct testing *g, const struct node *n);
 	bool required;
 } keys[] = {
-    {"user", key_user, false},	     {"groups", key_groups, false},	{"auth", key_auth, false},
-    {"from", key_from, true},	     {"to", key_to, true},		{"command", key_command, false},
-    {"version", key_version, false}, {"listener", key_listener, false}, {"resolves", key_resolves, false},
-    {"at", key_at, false},	     {"expect", key_expect, true},	{"rule", key_rule, false},
+    {"user", key_user, false},
+    {"groups", key_groups, false},
+    {"auth", key_auth, false},
+    {"from", key_from, true},
+    {"to", key_to, true},
+    {"command", key_command, false},
+    {"version", key_version, false},
+    {"listener", key_listener, false},
+    {"resolves", key_resolves, false},
+    {"at", key_at, false},
+    {"expect", key_expect, true},
+    {"rule", key_rule, false},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-static const char *const key_names[] = {"user",	   "groups",   "auth",	   "from", "to",     "command", "version",
-					"listener", "resolves", "at",	   "expect", "rule", NULL};
+static const char *const key_names[] = {"user",    "groups",  "auth",     "from",     "to",
+					"command", "version", "listener", "resolves", "at",
+					"expect",  "rule",    NULL};
 
 /* One identity at most: proven or asserted, as `auth` says. */
 static void
@@ -207,9 +221,10 @@ settle_identity(struct testing *g)
 	struct model_test *t = g->test;
 
 	if (!g->user != !g->auth) {
-		problem_help(problems_add(g->r->p, "E226", (g->user ? g->user : g->auth)->key,
-					  "\"user\" and \"auth\" come together"),
-			     "a user without a way to be known is nobody; a nameless test has neither");
+		problem_help(
+		    problems_add(g->r->p, "E226", (g->user ? g->user : g->auth)->key,
+				 "\"user\" and \"auth\" come together"),
+		    "a user without a way to be known is nobody; a nameless test has neither");
 		return;
 	}
 	if (t->auth & (AUTH_IDENT | AUTH_USERID)) {
@@ -233,7 +248,8 @@ settle(struct testing *g, const struct node *n)
 		while (e && (!e->name || strcmp(e->name, keys[i].name)))
 			e = e->next;
 		if (!e && keys[i].required)
-			problem_help(problems_add(g->r->p, "E205", t->place, "test \"%s\" has no \"%s\"", t->name,
+			problem_help(problems_add(g->r->p, "E205", t->place,
+						  "test \"%s\" has no \"%s\"", t->name,
 						  keys[i].name),
 				     "a test says \"from\", \"to\" and what to \"expect\"");
 	}

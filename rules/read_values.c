@@ -62,8 +62,8 @@ map_slot(const struct map *m, const char *key, size_t len, uint32_t hash)
 {
 	size_t i = hash & (m->cap - 1);
 
-	while (m->slots[i].key &&
-	       (m->slots[i].hash != hash || strncmp(m->slots[i].key, key, len) || m->slots[i].key[len]))
+	while (m->slots[i].key && (m->slots[i].hash != hash || strncmp(m->slots[i].key, key, len) ||
+				   m->slots[i].key[len]))
 		i = (i + 1) & (m->cap - 1);
 	return &m->slots[i];
 }
@@ -142,8 +142,8 @@ reader_word(struct reader *r, const char *s, size_t len)
 #define SUGGEST_MOST 20000 /* names looked through for one suggestion */
 
 void
-suggest(struct reader *r, struct problem *one, const char *word, const char *prefix, const struct map *names,
-	const char *const *words)
+suggest(struct reader *r, struct problem *one, const char *word, const char *prefix,
+	const struct map *names, const char *const *words)
 {
 	const char **list, *best;
 	size_t i, n = 0, extra = 0;
@@ -170,7 +170,8 @@ suggest(struct reader *r, struct problem *one, const char *word, const char *pre
 				problem_seen(one, d->o->place);
 			}
 		if (names == &r->rules && map_get(names, best, strlen(best)))
-			problem_seen(one, ((struct model_rule *)map_get(names, best, strlen(best)))->place);
+			problem_seen(
+			    one, ((struct model_rule *)map_get(names, best, strlen(best)))->place);
 	}
 	free(list);
 }
@@ -186,8 +187,8 @@ place_of(const struct node *n)
 void
 wrong_type(struct reader *r, const struct node *n, const char *key, const char *what)
 {
-	struct problem *one =
-	    problems_add(r->p, "E201", n->value, "\"%s\" must be %s, not %s", key, what, node_kind_word(n));
+	struct problem *one = problems_add(r->p, "E201", n->value, "\"%s\" must be %s, not %s", key,
+					   what, node_kind_word(n));
 
 	if (n->kind == NODE_LIST)
 		problem_help(one, "a set of values stands in [ ], not in ( )");
@@ -210,7 +211,8 @@ plain(struct reader *r, const struct node *n, const char *key)
 {
 	if (printable(n))
 		return true;
-	problem_help(problems_add(r->p, "E227", n->value, "a value of \"%s\" holds a control character", key),
+	problem_help(problems_add(r->p, "E227", n->value,
+				  "a value of \"%s\" holds a control character", key),
 		     "only printable characters may stand in a policy");
 	return false;
 }
@@ -276,15 +278,17 @@ value_bool(struct reader *r, const struct node *n, const char *key, bool *out)
 }
 
 const struct node *
-value_next(struct reader *r, const struct node *n, const char *key, const char *what, const struct node *at)
+value_next(struct reader *r, const struct node *n, const char *key, const char *what,
+	   const struct node *at)
 {
 	const struct node *next;
 
 	if (!at) {
 		if (n->kind == NODE_STRING) {
 			if (n->string.len == 0) {
-				problem_help(problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
-					     "leave the key out if it is to hold for everything");
+				problem_help(
+				    problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
+				    "leave the key out if it is to hold for everything");
 				return NULL;
 			}
 			return plain(r, n, key) ? n : NULL;
@@ -294,9 +298,10 @@ value_next(struct reader *r, const struct node *n, const char *key, const char *
 			return NULL;
 		}
 		if (!n->first) {
-			problem_help(problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
-				     "an empty set matches nothing; leave the key out if it is to hold "
-				     "for everything");
+			problem_help(
+			    problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
+			    "an empty set matches nothing; leave the key out if it is to hold "
+			    "for everything");
 			return NULL;
 		}
 		next = n->first;
@@ -356,8 +361,8 @@ value_repeats(struct reader *r, const struct node *n)
 			first = i;
 			continue;
 		}
-		one = problems_add(r->p, "W201", w[i].node->value, "\"%s\" stands in this set already",
-				   w[i].node->string.s);
+		one = problems_add(r->p, "W201", w[i].node->value,
+				   "\"%s\" stands in this set already", w[i].node->string.s);
 		problem_help(one, "it is first written here");
 		problem_seen(one, w[first].node->value);
 	}

@@ -1,6 +1,6 @@
 /*
- * rules/times.c - time windows: `DAYS HH:MM-HH:MM ZONE`. Looks into the system's zoneinfo to see that
- * a zone exists, and for the nearest name when it does not.
+ * rules/times.c - time windows: `DAYS HH:MM-HH:MM ZONE`. Looks into the system's zoneinfo to see
+ * that a zone exists, and for the nearest name when it does not.
  */
 #include "rules/read.h"
 
@@ -131,23 +131,29 @@ window_literal(struct reader *r, struct builder *b, const char *s, size_t len, s
 
 	(void)len;
 	if (!clock)
-		return tell(r, at, s, "write days, hours and zone: \"Mon-Fri 07:00-19:00 Europe/Berlin\"");
+		return tell(r, at, s,
+			    "write days, hours and zone: \"Mon-Fri 07:00-19:00 Europe/Berlin\"");
 	days = days_parse(s, (size_t)(blank - s));
 	if (!days)
-		return tell(r, at, s, "days are Mon Tue Wed Thu Fri Sat Sun: \"Mon\", \"Mon-Fri\", \"Mon,Wed,Fri-Sat\"");
+		return tell(r, at, s,
+			    "days are Mon Tue Wed Thu Fri Sat Sun: \"Mon\", \"Mon-Fri\", "
+			    "\"Mon,Wed,Fri-Sat\"");
 	start = minutes_parse(clock);
 	end = start >= 0 && clock[5] == '-' ? minutes_parse(clock + 6) : -1;
 	if (start < 0 || end < 0 || (clock[11] && clock[11] != ' '))
 		return tell(r, at, s, "hours are HH:MM-HH:MM: \"07:00-19:00\"");
 	if (!clock[11] || !clock[12])
-		return tell(r, at, s, "the zone is missing: \"Mon-Fri 07:00-19:00 Europe/Berlin\", or UTC");
+		return tell(r, at, s,
+			    "the zone is missing: \"Mon-Fri 07:00-19:00 Europe/Berlin\", or UTC");
 	if (start == 1440)
-		return tell(r, at, s, "24:00 can only end a window; start at 00:00 of the day after");
+		return tell(r, at, s,
+			    "24:00 can only end a window; start at 00:00 of the day after");
 	if (start == end)
 		return tell(r, at, s, "it ends when it starts; a whole day is \"00:00-24:00\"");
 	zone = clock + 12;
 	if (!zone_is_known(r, zone, strlen(zone))) {
-		zone_help(problems_add(r->p, "E214", at, "no time zone is called \"%s\"", zone), zone);
+		zone_help(problems_add(r->p, "E214", at, "no time zone is called \"%s\"", zone),
+			  zone);
 		return false;
 	}
 	w = vec_add(&b->windows, sizeof(*w));

@@ -257,7 +257,8 @@ tz_parse(const char *s, struct zone_rule *r)
 static bool
 zone_path(const char *name, size_t len, char *path, size_t cap)
 {
-	static const char *const not_names[] = {"posix/", "right/", "posixrules", "localtime", "Factory"};
+	static const char *const not_names[] = {"posix/", "right/", "posixrules", "localtime",
+						"Factory"};
 	char prev = '/';
 	size_t i;
 
@@ -267,13 +268,15 @@ zone_path(const char *name, size_t len, char *path, size_t cap)
 		char c = name[i];
 		bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 
-		if (prev == '/' ? !letter : !(letter || (c >= '0' && c <= '9') || strchr("_+-/", c)))
+		if (prev == '/' ? !letter
+				: !(letter || (c >= '0' && c <= '9') || strchr("_+-/", c)))
 			return false;
 	}
 	if (prev == '/')
 		return false;
 	for (i = 0; i < sizeof(not_names) / sizeof(not_names[0]); i++)
-		if (len >= strlen(not_names[i]) && !memcmp(name, not_names[i], strlen(not_names[i])))
+		if (len >= strlen(not_names[i]) &&
+		    !memcmp(name, not_names[i], strlen(not_names[i])))
 			return false;
 	snprintf(path, cap, ZONEINFO "/%.*s", (int)len, name);
 	return true;
@@ -350,7 +353,8 @@ tzif_head(const unsigned char *p, struct tzif *h)
 static size_t
 tzif_body(const struct tzif *h, size_t word)
 {
-	return h->times * (word + 1) + h->types * 6 + h->chars + h->leaps * (word + 4) + h->isstd + h->isut;
+	return h->times * (word + 1) + h->types * 6 + h->chars + h->leaps * (word + 4) + h->isstd +
+	       h->isut;
 }
 
 /* Changes to the end of ZONE_LAST_YEAR; a table that ends earlier is carried on by the rule. */
