@@ -4,8 +4,6 @@
  * Parsing is done here and not by inet_pton(3): the text need not end in NUL, a
  * table has a million lines, and the reader wants to know what was wrong.
  */
-#include "config.h"
-
 #include "base/addr.h"
 
 #include <endian.h>

@@ -5,8 +5,6 @@
  * Foreground lines have one of three forms: short and coloured on a terminal,
  * with a <level> for the journal, dated in anything else.
  */
-#include "config.h"
-
 #include "base/log.h"
 
 #include <errno.h>

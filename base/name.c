@@ -4,8 +4,6 @@
  * What gets through here as NAME_HOST reaches rules, resolver and records; a
  * name that some resolver would take for an address must not.
  */
-#include "config.h"
-
 #include "base/name.h"
 
 #include <string.h>

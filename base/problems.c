@@ -5,8 +5,6 @@
  * The list has its full size from the first problem on, so that an entry handed
  * out stays where it is until the list is sorted.
  */
-#include "config.h"
-
 #include "base/problems.h"
 
 #include <stdarg.h>
