@@ -1,0 +1,233 @@
+/* Tests of wire/ipc.c: every row of the table from both sides, and what is not in it. */
+#include "wire/ipc.h"
+
+#include "chop.h"
+#include "suite.h"
+
+#define TO(role) (1u << ROLE_##role)
+
+/* The contract once more, written by hand: who says what, how long, with how many descriptors. */
+static const struct row {
+	enum ipc_type type;
+	unsigned from, to;
+	size_t min, max;
+	unsigned min_fds, max_fds;
+} rows[] = {
+    {IPC_BOOKS, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
+    {IPC_TALLY, TO(PARENT), TO(WORKER) | TO(LEDGER), 0, 0, 1, 1},
+    {IPC_POLICY, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
+    {IPC_START, TO(PARENT), TO(WORKER), 0, 0, 0, 0},
+    {IPC_DRAIN, TO(PARENT), TO(WORKER) | TO(LEDGER), 4, 4, 0, 0},
+    {IPC_WORKER_GONE, TO(PARENT), TO(LEDGER), 12, 12, 0, 0},
+    {IPC_AUDIT_FILE, TO(PARENT), TO(LEDGER), 0, 0, 1, 1},
+    {IPC_READY, TO(WORKER) | TO(LEDGER), TO(PARENT), 0, 0, 0, 0},
+    {IPC_POLICY_TAKEN, TO(WORKER) | TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
+    {IPC_AUDIT_STATE, TO(LEDGER), TO(PARENT), 16, 16, 0, 0},
+    {IPC_PROBLEMS, TO(COMPILE), TO(PARENT), 1, 16384, 0, 0},
+};
+
+struct packet {
+	_Alignas(8) uint8_t bytes[sizeof(struct ipc_head) + IPC_MAX_BODY + 16];
+	size_t len;
+};
+
+static void
+build(struct packet *p, unsigned type, const void *body, size_t len)
+{
+	struct ipc_head head = {(uint16_t)type, 0, (uint32_t)len};
+
+	memset(p, 0, sizeof *p);
+	memcpy(p->bytes, &head, sizeof head);
+	if (body != NULL)
+		memcpy(p->bytes + sizeof head, body, len);
+	p->len = sizeof head + len;
+}
+
+static bool
+legal(const struct packet *p, unsigned fds, unsigned from, unsigned to)
+{
+	uint8_t *exact = exact_copy(p->bytes, p->len);
+	enum ipc_type type = IPC_NONE;
+	const void *body = NULL;
+	size_t len = 0;
+	bool is = ipc_check(exact, p->len, fds, (enum ipc_role)from, (enum ipc_role)to, &type,
+			    &body, &len);
+
+	if (is) {
+		CU_ASSERT(body == exact + sizeof(struct ipc_head));
+		CU_ASSERT_EQUAL(len, p->len - sizeof(struct ipc_head));
+		CU_ASSERT_EQUAL(type, p->bytes[0] | p->bytes[1] << 8);
+	} else {
+		CU_ASSERT(type == IPC_NONE && body == NULL && len == 0);
+	}
+	free(exact);
+	return is;
+}
+
+static void
+test_roles(void)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (unsigned from = 0; from <= ROLE_COUNT; from++)
+			for (unsigned to = 0; to <= ROLE_COUNT; to++) {
+				bool want = rows[i].from >> from & 1 && rows[i].to >> to & 1;
+				struct packet p;
+
+				build(&p, rows[i].type, NULL, rows[i].min);
+				CHECK_ROW(legal(&p, rows[i].min_fds, from, to) == want,
+					  ipc_table[rows[i].type].word);
+			}
+}
+
+static unsigned
+one_of(unsigned set)
+{
+	unsigned role = 0;
+
+	while (!(set >> role & 1))
+		role++;
+	return role;
+}
+
+static void
+test_sizes(void)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unsigned from = one_of(rows[i].from), to = one_of(rows[i].to);
+		const char *word = ipc_table[rows[i].type].word;
+		struct packet p;
+
+		for (size_t len = 0; len <= 64; len++) {
+			build(&p, rows[i].type, NULL, len);
+			CHECK_ROW(legal(&p, rows[i].min_fds, from, to) ==
+				      (len >= rows[i].min && len <= rows[i].max),
+				  word);
+		}
+		build(&p, rows[i].type, NULL, rows[i].max);
+		CHECK_ROW(legal(&p, rows[i].min_fds, from, to), word);
+		build(&p, rows[i].type, NULL, rows[i].max + 1);
+		CHECK_ROW(!legal(&p, rows[i].min_fds, from, to), word);
+	}
+}
+
+static void
+test_descriptors(void)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (unsigned fds = 0; fds <= IPC_MAX_FDS + 1; fds++) {
+			struct packet p;
+
+			build(&p, rows[i].type, NULL, rows[i].min);
+			CHECK_ROW(legal(&p, fds, one_of(rows[i].from), one_of(rows[i].to)) ==
+				      (fds >= rows[i].min_fds && fds <= rows[i].max_fds),
+				  ipc_table[rows[i].type].word);
+		}
+}
+
+static void
+test_listeners(void)
+{
+	struct ipc_listeners body = {0};
+	struct packet p;
+
+	CU_ASSERT_EQUAL(ipc_listeners_length(64), sizeof body);
+	for (unsigned count = 0; count <= 64; count++) {
+		size_t len = ipc_listeners_length(count);
+
+		body.count = count;
+		build(&p, IPC_LISTENERS, &body, len);
+		CU_ASSERT(legal(&p, count, ROLE_PARENT, ROLE_WORKER));
+		CU_ASSERT_FALSE(legal(&p, count + 1, ROLE_PARENT, ROLE_WORKER));
+		CU_ASSERT_FALSE(legal(&p, count, ROLE_PARENT, ROLE_LEDGER));
+		CU_ASSERT_FALSE(legal(&p, count, ROLE_WORKER, ROLE_PARENT));
+		build(&p, IPC_LISTENERS, &body, len - 1);
+		CU_ASSERT_FALSE(legal(&p, count, ROLE_PARENT, ROLE_WORKER));
+		body.count = count + 1;
+		build(&p, IPC_LISTENERS, &body, len);
+		CU_ASSERT_FALSE(legal(&p, count, ROLE_PARENT, ROLE_WORKER));
+		CU_ASSERT_FALSE(legal(&p, count + 1, ROLE_PARENT, ROLE_WORKER));
+	}
+	body.count = UINT32_MAX;
+	build(&p, IPC_LISTENERS, &body, sizeof body);
+	CU_ASSERT_FALSE(legal(&p, 64, ROLE_PARENT, ROLE_WORKER));
+	build(&p, IPC_LISTENERS, NULL, 4);
+	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+}
+
+static void
+test_compiled(void)
+{
+	struct packet p;
+
+	build(&p, IPC_COMPILED, NULL, sizeof(struct ipc_compiled));
+	CU_ASSERT_EQUAL(sizeof(struct ipc_compiled), 48);
+	for (unsigned fds = 0; fds < 4; fds++)
+		CU_ASSERT_EQUAL(legal(&p, fds, ROLE_COMPILE, ROLE_PARENT), fds == 0 || fds == 2);
+	CU_ASSERT_FALSE(legal(&p, 2, ROLE_WORKER, ROLE_PARENT));
+	CU_ASSERT_FALSE(legal(&p, 2, ROLE_PARENT, ROLE_COMPILE));
+	build(&p, IPC_COMPILED, NULL, sizeof(struct ipc_compiled) - 1);
+	CU_ASSERT_FALSE(legal(&p, 2, ROLE_COMPILE, ROLE_PARENT));
+}
+
+static void
+test_heads(void)
+{
+	struct packet p;
+
+	build(&p, IPC_START, NULL, 0);
+	CU_ASSERT(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+	for (size_t len = 0; len < sizeof(struct ipc_head); len++) {
+		p.len = len;
+		CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+	}
+	build(&p, IPC_DRAIN, NULL, 4);
+	p.len -= 1; /* says 4, brings 3 */
+	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+	p.len += 2;
+	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+	build(&p, IPC_START, NULL, 0);
+	p.bytes[2] = 1; /* reserved */
+	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+	build(&p, IPC_NONE, NULL, 0);
+	for (unsigned from = 0; from < ROLE_COUNT; from++)
+		for (unsigned to = 0; to < ROLE_COUNT; to++)
+			CU_ASSERT_FALSE(legal(&p, 0, from, to));
+	build(&p, IPC_TYPE_COUNT, NULL, 0);
+	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+	build(&p, 0xffff, NULL, 0);
+	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
+}
+
+static void
+test_table(void)
+{
+	for (int type = 0; type < IPC_TYPE_COUNT; type++) {
+		const struct ipc_rule *rule = &ipc_table[type];
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(rule->word);
+		CHECK_ROW(rule->min <= rule->max && rule->max <= IPC_MAX_BODY, rule->word);
+		CHECK_ROW(rule->min_fds <= rule->max_fds && rule->max_fds <= IPC_MAX_FDS,
+			  rule->word);
+		CHECK_ROW((rule->from & rule->to) == 0, rule->word);
+		CHECK_ROW((rule->from == 0) == (type == IPC_NONE), rule->word);
+		for (int other = 0; other < type; other++)
+			CHECK_ROW(strcmp(rule->word, ipc_table[other].word) != 0, rule->word);
+	}
+}
+
+int
+main(void)
+{
+	static CU_TestInfo tests[] = {
+	    {"roles", test_roles},
+	    {"sizes", test_sizes},
+	    {"descriptors", test_descriptors},
+	    {"listeners", test_listeners},
+	    {"compiled", test_compiled},
+	    {"heads", test_heads},
+	    {"table", test_table},
+	    CU_TEST_INFO_NULL,
+	};
+
+	return suite_run("ipc", tests);
+}
