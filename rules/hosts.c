@@ -54,6 +54,8 @@ labels_wrong(const char *s, size_t len)
 		return "nothing stands behind the dot";
 	if (s[len - 1] == '.')
 		return "leave the dot at the end off";
+	if (strstr(s, "://"))
+		return "leave the scheme off; write the name alone";
 	for (i = 0; i <= len; i++) {
 		c = i < len ? (unsigned char)s[i] : '.';
 		if (c == '.') {
@@ -173,7 +175,7 @@ regex_literal(struct reader *r, struct builder *b, const char *s, size_t len, st
 	}
 	h = vec_add(&b->hosts, sizeof(*h));
 	h->kind = HOST_REGEX;
-	h->text = reader_word(r, pattern, len);
+	h->text = model_string(r->m, pattern, len);
 	h->len = len;
 	h->place = at;
 	return true;

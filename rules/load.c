@@ -214,11 +214,10 @@ rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t n
 	if (l->policy_tree) {
 		l->model = model_read(l->policy_tree, l->has_settings ? &l->settings : NULL,
 				      &l->sources, now, &l->problems);
-		if (l->policy_tree != l->tree || !l->has_settings)
+		if (l->policy_tree != l->tree)
 			policy_unknown(l, tree_root(l->policy_tree));
 	}
-	if (l->has_settings)
-		root_unknown(l, root);
+	root_unknown(l, root);
 	if (l->model) {
 		l->rule_count = l->model->rule_count;
 		check_machine(l);

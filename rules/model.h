@@ -2,6 +2,7 @@
  * rules/model.h - a checked policy in memory, between reading (load.c and friends: tree -> model)
  * and compiling (compile.c: model -> image). Also what show, test and lint read.
  * Inside the rules room only. COMPILE and sallyctl; allocates freely (one arena, freed as a whole).
+ * Texts may point into the tree and the sources, which must outlive the model (struct rules_load sees to it).
  *
  * Objects are flat here: nesting is resolved by the reader, so a set holds final values only. A
  * set that rules share (a named object) is one struct, so that the compiler can intern it.

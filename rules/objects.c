@@ -147,7 +147,7 @@ declare(struct reader *r, const struct kind *k, struct node *n)
 	d->node = n;
 	d->o = model_alloc(r->m, sizeof(*d->o));
 	d->o->kind = k->kind;
-	d->o->name = reader_word(r, n->name, strlen(n->name));
+	d->o->name = n->name;
 	d->o->place = n->key;
 	map_put(names, d->o->name, d);
 	*(struct declared **)vec_add(&r->declared, sizeof(d)) = d;
@@ -485,8 +485,7 @@ resolve(struct reader *r, struct declared *d)
 		return;
 	d->state = RESOLVE_NOW;
 	while ((e = value_next(r, d->node, d->o->name, what[d->kind->kind], e)) != NULL) {
-		*(const char **)vec_add(&texts, sizeof(char *)) =
-		    reader_word(r, e->string.s, e->string.len);
+		*(const char **)vec_add(&texts, sizeof(char *)) = e->string.s;
 		member(r, d, &b, e, &members);
 	}
 	value_repeats(r, d->node);
@@ -566,7 +565,7 @@ literals_object(struct reader *r, const struct kind *k, struct literals *l)
 	builder_finish(r, &l->b, o);
 	object_append(r, o);
 	if (!l->nameless && !l->bad)
-		map_put(&r->sets, reader_word(r, l->key, l->key_len), o);
+		map_put(&r->sets, model_string(r->m, l->key, l->key_len), o);
 	return o;
 }
 
@@ -705,7 +704,7 @@ set_read(struct reader *r, const struct set_rule *how, const struct node *n, str
 	if (room > sizeof(small) / sizeof(small[0]))
 		list = model_alloc(r->m, room * sizeof(*list));
 	while ((e = value_next(r, n, how->key, set_takes(how), e)) != NULL) {
-		out->words[out->word_count++] = reader_word(r, e->string.s, e->string.len);
+		out->words[out->word_count++] = e->string.s;
 		if (only_in_objects(r, how, e))
 			continue;
 		if (name_is_identifier(e->string.s, e->string.len))
@@ -761,7 +760,7 @@ who_read(struct reader *r, const struct node *n, struct model_rule *rule)
 	out->objects = model_alloc(r->m, (room + 1) * sizeof(*out->objects));
 	out->words = model_alloc(r->m, (room + 1) * sizeof(*out->words));
 	while ((e = value_next(r, n, "who", set_takes(&how), e)) != NULL) {
-		out->words[out->word_count++] = reader_word(r, e->string.s, e->string.len);
+		out->words[out->word_count++] = e->string.s;
 		others++;
 		if (!strcmp(e->string.s, "anyone"))
 			anyone = e;

@@ -26,7 +26,7 @@ read_policy_section(struct reader *r, struct node *n)
 	e = node_get(n, "name");
 	if (e && (s = value_text(r, e, "name")) != NULL &&
 	    name_allowed(r, s, e->string.len, e->value, "policy"))
-		r->m->name = reader_word(r, s, e->string.len);
+		r->m->name = s;
 	e = node_get(n, "resolves-in");
 	if (e)
 		set_read(r, &how, e, &r->m->resolves_in);

@@ -27,6 +27,16 @@ looks_like_network(const char *s, size_t len)
 	       (s[0] == '0' && len > 2 && (s[1] == 'x' || s[1] == 'X') && !memchr(s, '.', len));
 }
 
+/* A prefix as a person would write it: a lone address without its length. */
+static void
+prefix_show(const struct prefix *p, char buf[PREFIX_TEXT])
+{
+	if (p->len == 128)
+		addr_format(&p->addr, buf);
+	else
+		prefix_format(p, buf);
+}
+
 /* ---- help ---------------------------------------------------------------------- */
 
 static void
@@ -47,7 +57,7 @@ help_netmask(struct problem *one, const char *s)
 	m = ~addr_v4(&mask);
 	p.len = (uint8_t)(128 - (m ? 32 - __builtin_clz(m) : 0));
 	p.addr = addr_mask(&base, p.len);
-	prefix_format(&p, buf);
+	prefix_show(&p, buf);
 	problem_help(one, "did you mean \"%s\"?", buf);
 }
 
@@ -74,7 +84,7 @@ help_range(struct problem *one, const char *s)
 				bits++;
 			p.addr = addr_from_v4((uint32_t)a);
 			p.len = (uint8_t)(128 - bits);
-			prefix_format(&p, one_text);
+			prefix_show(&p, one_text);
 			text_putf(&t, "%s\"%s\"", n ? ", " : "", one_text);
 			a += 1ull << bits;
 		}
@@ -124,7 +134,7 @@ help_mapped(struct problem *one, const char *s)
 	}
 	p.len = (uint8_t)len;
 	p.addr = addr_mask(&a, p.len);
-	prefix_format(&p, buf);
+	prefix_show(&p, buf);
 	problem_help(one, "IPv4 is judged as IPv4; did you mean \"%s\"?", buf);
 }
 
@@ -139,7 +149,7 @@ tell(struct reader *r, enum prefix_error error, const char *s, const struct pref
 	case PREFIX_HOST_BITS:
 		one = problems_add(r->p, "E209", at,
 				   "\"%s\" has bits set behind the length of its prefix", s);
-		prefix_format(p, buf);
+		prefix_show(p, buf);
 		problem_help(one, "did you mean \"%s\"?", buf);
 		break;
 	case PREFIX_BAD_LENGTH:
@@ -191,14 +201,31 @@ static const struct {
 };
 
 static struct model_remark *
-remark(struct reader *r, struct place at, const char *s, size_t len, const char *about)
+remark(struct reader *r, struct place at, const char *s, size_t len)
 {
 	struct model_remark *m = model_alloc(r->m, sizeof(*m));
 
 	m->place = at;
 	m->text = model_string(r->m, s, len);
-	m->about = about;
 	return m;
+}
+
+/* "loopback, link-local and multicast": the special ranges inside p that are longer; "" if none. */
+static void
+special_inside(const struct prefix *p, struct text *out)
+{
+	const char *names[BUILTIN_COUNT];
+	size_t i, n = 0;
+
+	for (i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+		const char *name = builtin_word(special[i].which);
+
+		if (p->len < special[i].prefix.len && prefix_contains(p, &special[i].prefix.addr) &&
+		    (n == 0 || names[n - 1] != name))
+			names[n++] = name;
+	}
+	for (i = 0; i < n; i++)
+		text_putf(out, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", names[i]);
 }
 
 /* What later warnings and the open-proxy guard want to know of a prefix as it is written. */
@@ -208,13 +235,20 @@ remarks(struct reader *r, struct builder *b, const struct prefix *p, const char 
 {
 	bool four = p->len >= 96 && addr_is4(&p->addr);
 	unsigned bits = four ? p->len - 96u : p->len;
-	size_t i;
+	struct model_remark *wide;
+	char about[80];
+	struct text t;
 
 	if (!b->open && bits < (four ? 8 : 16))
-		b->open = remark(r, at, s, len, NULL);
-	for (i = 0; !b->wide && i < sizeof(special) / sizeof(special[0]); i++)
-		if (p->len < special[i].prefix.len && prefix_contains(p, &special[i].prefix.addr))
-			b->wide = remark(r, at, s, len, builtin_word(special[i].which));
+		b->open = remark(r, at, s, len);
+	if (b->wide)
+		return;
+	text_init(&t, about, sizeof(about));
+	special_inside(p, &t);
+	if (t.len == 0)
+		return;
+	b->wide = wide = remark(r, at, s, len);
+	wide->about = model_string(r->m, about, t.len);
 }
 
 /* ---- values -------------------------------------------------------------------- */

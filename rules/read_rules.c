@@ -183,7 +183,7 @@ key_listener(struct reading *g, const struct node *n)
 	rule->listeners = model_alloc(m, (n->count + 1) * sizeof(*rule->listeners));
 	while ((e = value_next(g->r, n, "listener", "a listener or an array of listeners", e)) !=
 	       NULL) {
-		const char *word = reader_word(g->r, e->string.s, e->string.len);
+		const char *word = e->string.s;
 
 		for (i = 0;
 		     m->has_listeners && i < m->listener_count && strcmp(m->listeners[i], word);
@@ -247,7 +247,7 @@ key_route(struct reading *g, const struct node *n)
 		problem_help(
 		    problems_add(g->r->p, "E203", n->value, "no upstream is called \"%s\"", s),
 		    "\"direct\" is the only way there is as yet");
-	g->rule->terms.route = reader_word(g->r, s, n->string.len);
+	g->rule->terms.route = s;
 }
 
 static void
@@ -396,7 +396,7 @@ text_key(struct reading *g, const struct node *n, const char **out)
 	const char *s = value_text(g->r, n, n->name);
 
 	if (s)
-		*out = reader_word(g->r, s, n->string.len);
+		*out = s;
 }
 
 static void
@@ -572,28 +572,37 @@ static void
 check_commands(struct reading *g)
 {
 	struct model_rule *rule = g->rule;
-	bool tcp = false, udp = false;
-	size_t i, j;
 
 	if (!rule->commands_given)
 		rule->commands = rule->allow
 				     ? 1u << RULES_CONNECT | 1u << RULES_UDP
 				     : 1u << RULES_CONNECT | 1u << RULES_BIND | 1u << RULES_UDP;
-	for (i = 0; i < rule->service.object_count; i++)
-		for (j = 0; j < rule->service.objects[i]->service_count; j++)
-			*(rule->service.objects[i]->services[j].udp ? &udp : &tcp) = true;
-	if (tcp != udp &&
+	if (!g->version)
+		rule->versions = 1u << 4 | 1u << 5;
+}
+
+/* Commands, services and versions that leave nothing to match. */
+static void
+check_combinations(struct reading *g)
+{
+	const struct model_rule *rule = g->rule;
+	const struct model_set *service = &rule->service;
+	bool tcp = false, udp = false;
+	size_t i, j;
+
+	for (i = 0; i < service->object_count; i++)
+		for (j = 0; j < service->objects[i]->service_count; j++)
+			*(service->objects[i]->services[j].udp ? &udp : &tcp) = true;
+	if (g->command && tcp != udp &&
 	    !(rule->commands & (udp ? 1u << RULES_UDP : 1u << RULES_CONNECT | 1u << RULES_BIND)))
 		problem_help(problems_add(g->r->p, "W207", g->command->value,
 					  "this rule can never match: its services are all %s",
 					  udp ? "udp" : "tcp"),
 			     "tcp goes with connect and bind, udp with udp-associate");
-	if (!g->version)
-		rule->versions = 1u << 4 | 1u << 5;
-	else if (rule->versions == 1u << 4 && rule->commands == 1u << RULES_UDP)
+	else if (g->command && rule->versions == 1u << 4 && rule->commands == 1u << RULES_UDP)
 		problem_help(problems_add(g->r->p, "W207", g->command->value,
 					  "this rule can never match: SOCKS4 has no udp-associate"),
-			     "only version 5 has");
+			     "only version 5 has it");
 }
 
 static void
@@ -633,8 +642,8 @@ check_wide(struct reading *g)
 
 		if (!wide)
 			continue;
-		one = problems_add(g->r->p, "W205", wide->place,
-				   "\"%s\" holds the %s addresses too", wide->text, wide->about);
+		one = problems_add(g->r->p, "W205", wide->place, "\"%s\" holds %s addresses too",
+				   wide->text, wide->about);
 		problem_help(one, "\"any\" does not; rule \"%s\" uses it as a destination",
 			     g->rule->name);
 		to->objects[i]->wide = NULL; /* once is enough */
@@ -705,6 +714,8 @@ check_rule(struct reading *g)
 			     "write action = \"allow\" or action = \"deny\"");
 	check_identity(g);
 	check_commands(g);
+	if (!g->failed)
+		check_combinations(g);
 	check_dates(g);
 	if (!g->action)
 		return;
@@ -778,7 +789,7 @@ rule_in_group(struct reader *r, struct node *n, struct model_rule *rule)
 {
 	struct node *name = node_get(n, "name");
 
-	rule->name = reader_word(r, n->name, strlen(n->name));
+	rule->name = n->name;
 	rule->place = n->key;
 	name_allowed(r, n->name, strlen(n->name), n->key, "rule");
 	if (name)
@@ -802,7 +813,7 @@ rule_in_list(struct reader *r, struct node *n, struct model_rule *rule)
 	s = value_text(r, name, "name");
 	if (!s)
 		return false;
-	rule->name = reader_word(r, s, name->string.len);
+	rule->name = s;
 	rule->place = name->value;
 	return name_allowed(r, s, name->string.len, name->value, "rule");
 }

@@ -148,7 +148,7 @@ user_literal(struct reader *r, struct builder *b, const char *s, size_t len, str
 		return false;
 	}
 	*(const char **)vec_add(unix_group ? &b->unix_groups : &b->users, sizeof(name)) =
-	    reader_word(r, name, len - (size_t)(name - s));
+	    model_string(r->m, name, len - (size_t)(name - s));
 	return true;
 }
 

@@ -25,19 +25,11 @@ bad(struct testing *g, const struct node *n, const char *text)
 	    "%s", text);
 }
 
-static const char *
-text_of(struct testing *g, const struct node *n)
-{
-	const char *s = value_text(g->r, n, n->name);
-
-	return s ? reader_word(g->r, s, n->string.len) : NULL;
-}
-
 static void
 key_user(struct testing *g, const struct node *n)
 {
 	g->user = n;
-	g->test->user = text_of(g, n);
+	g->test->user = value_text(g->r, n, n->name);
 }
 
 static void
@@ -50,7 +42,7 @@ key_groups(struct testing *g, const struct node *n)
 	while ((e = value_next(g->r, n, "groups", "a Unix group or an array of them", e)) != NULL) {
 		if (e->string.s[0] == '@' || !strncmp(e->string.s, "unix:", 5))
 			bad(g, e, "the groups of a session are plain names of Unix groups");
-		t->groups[t->group_count++] = reader_word(g->r, e->string.s, e->string.len);
+		t->groups[t->group_count++] = e->string.s;
 	}
 	value_repeats(g->r, n);
 }
@@ -71,7 +63,7 @@ key_auth(struct testing *g, const struct node *n)
 static void
 key_from(struct testing *g, const struct node *n)
 {
-	const char *s = text_of(g, n);
+	const char *s = value_text(g->r, n, n->name);
 
 	g->test->from = s;
 	if (s && !addr_parse(s, strlen(s), &g->test->facts.client))
@@ -83,7 +75,7 @@ key_to(struct testing *g, const struct node *n)
 {
 	struct rules_facts *f = &g->test->facts;
 	char name[NAME_MAX_LEN + 1];
-	const char *s = text_of(g, n), *wrong;
+	const char *s = value_text(g->r, n, n->name), *wrong;
 
 	g->test->to = s;
 	if (!s)
@@ -125,7 +117,7 @@ key_listener(struct testing *g, const struct node *n)
 	struct problem *one;
 	size_t i;
 
-	g->test->listener = text_of(g, n);
+	g->test->listener = value_text(g->r, n, n->name);
 	if (!m->has_listeners || !g->test->listener)
 		return;
 	for (i = 0; i < m->listener_count; i++)
@@ -159,7 +151,7 @@ key_resolves(struct testing *g, const struct node *n)
 static void
 key_at(struct testing *g, const struct node *n)
 {
-	const char *s = text_of(g, n), *wrong;
+	const char *s = value_text(g->r, n, n->name), *wrong;
 
 	g->test->at = s;
 	if (s && (wrong = facts_time(s, &g->test->facts.time)) != NULL)
@@ -179,7 +171,7 @@ static void
 key_rule(struct testing *g, const struct node *n)
 {
 	static const char *const words[] = {"policy-default", "builtin:self", NULL};
-	const char *s = text_of(g, n);
+	const char *s = value_text(g->r, n, n->name);
 	struct problem *one;
 
 	g->test->rule = s;
@@ -270,7 +262,7 @@ test_read(struct reader *r, struct model_test *t, struct node *n)
 	struct node *e;
 	size_t i;
 
-	t->name = reader_word(r, n->name, strlen(n->name));
+	t->name = n->name;
 	t->place = n->key;
 	t->version = t->facts.version = 5;
 	t->facts.command = RULES_CONNECT;
