@@ -112,6 +112,7 @@ const uint8_t *policy_hash(const struct policy *p);	/* SHA-256, 32 bytes: the id
 size_t policy_rule_count(const struct policy *p);
 uint32_t policy_worst_case(const struct policy *p); /* at most this many rules are tested for any session */
 int policy_listener(const struct policy *p, const char *name); /* index for facts.listener, -1 */
+int32_t policy_rule_find(const struct policy *p, const char *name); /* index, or RULE_NONE */
 
 /* What a rule says beyond yes and no; pointers into the image, "" where not given. */
 struct rule_terms {
