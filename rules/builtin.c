@@ -16,7 +16,7 @@
 			0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d                       \
 		}                                                                                  \
 	}
-#define HALF(g) (g) >> 8, (g) & 0xff
+#define HALF(g) (g) >> 8, (g)&0xff
 /* An address by its first two groups, the rest all zero or all one. */
 #define LOW(g, h)                                                                                  \
 	{                                                                                          \
@@ -91,10 +91,8 @@ static const struct model_range public_networks[] = {
 };
 
 static const struct model_range private_networks[] = {
-    {V4(10, 0, 0, 0), V4(10, 255, 255, 255)},
-    {V4(100, 64, 0, 0), V4(100, 127, 255, 255)},
-    {V4(172, 16, 0, 0), V4(172, 31, 255, 255)},
-    {V4(192, 168, 0, 0), V4(192, 168, 255, 255)},
+    {V4(10, 0, 0, 0), V4(10, 255, 255, 255)},   {V4(100, 64, 0, 0), V4(100, 127, 255, 255)},
+    {V4(172, 16, 0, 0), V4(172, 31, 255, 255)}, {V4(192, 168, 0, 0), V4(192, 168, 255, 255)},
     {LOW(0xfc00, 0), HIGH(0xfdff, 0xffff)},
 };
 

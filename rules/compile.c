@@ -80,8 +80,7 @@ intern_put(struct intern *in, const void *bytes, size_t len, bool *fresh)
 	i = intern_slot(in, hash, bytes, len);
 	*fresh = in->slots[i] == 0;
 	if (*fresh) {
-		in->entries[in->count] =
-		    (struct intern_entry){in->bytes.len, (uint32_t)len, hash};
+		in->entries[in->count] = (struct intern_entry){in->bytes.len, (uint32_t)len, hash};
 		if (len > 0)
 			buffer_put(&in->bytes, bytes, len);
 		in->slots[i] = ++in->count;
@@ -289,10 +288,10 @@ compile_rule(struct compile *c, const struct model_rule *r)
 	out.file = compile_string(c, r->place.file);
 	out.line = r->place.line;
 	out.column = r->place.column > UINT16_MAX ? UINT16_MAX : (uint16_t)r->place.column;
-	out.flags = (uint16_t)((r->allow ? RULE_ALLOW : 0) | (r->dry_run ? RULE_DRY_RUN : 0) |
-			       (r->terms.alert ? RULE_ALERT : 0) |
-			       (r->to.given ? RULE_TO_GIVEN : 0));
-	out.who_kind = r->who_kind == WHO_SET	  ? WHO_KIND_SET
+	out.flags =
+	    (uint16_t)((r->allow ? RULE_ALLOW : 0) | (r->dry_run ? RULE_DRY_RUN : 0) |
+		       (r->terms.alert ? RULE_ALERT : 0) | (r->to.given ? RULE_TO_GIVEN : 0));
+	out.who_kind = r->who_kind == WHO_SET     ? WHO_KIND_SET
 		       : r->who_kind == WHO_KNOWN ? WHO_KIND_KNOWN
 						  : WHO_KIND_ANYONE;
 	if (r->who_kind == WHO_SET)
@@ -393,9 +392,9 @@ assemble(struct compile *c, uint32_t name, size_t *len)
 static void
 compile_free(struct compile *c)
 {
-	struct intern *interns[] = {&c->strings,  &c->words,  &c->pool,	 &c->tails,  &c->terms,
-				    &c->networks, &c->hosts,  &c->services, &c->groups, &c->times,
-				    &c->zones,	  &c->regexes, &c->objects};
+	struct intern *interns[] = {&c->strings,  &c->words,   &c->pool,     &c->tails,  &c->terms,
+				    &c->networks, &c->hosts,   &c->services, &c->groups, &c->times,
+				    &c->zones,    &c->regexes, &c->objects};
 
 	for (size_t i = 0; i < sizeof(interns) / sizeof(interns[0]); i++)
 		intern_free(interns[i]);
@@ -428,7 +427,8 @@ model_compile(const struct rules_model *m, void **image, size_t *len, struct pro
 	finish_words(c);
 	compile_index(c);
 	if (!c->failed && (*image = assemble(c, name, len)) == NULL)
-		problems_add(p, "E290", (struct place){0}, "the policy is too large: 4 GiB at most");
+		problems_add(p, "E290", (struct place){0},
+			     "the policy is too large: 4 GiB at most");
 	compile_free(c);
 	free(c);
 	return *image != NULL;

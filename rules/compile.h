@@ -14,7 +14,7 @@ struct intern {
 	struct intern_entry {
 		size_t at;
 		uint32_t len, hash;
-	} *entries;
+	} * entries;
 	uint32_t *slots; /* entry + 1 */
 	uint32_t count, cap, slot_count;
 };
@@ -30,7 +30,7 @@ struct compile {
 	struct intern strings, words, pool, tails, terms, networks, hosts, services, groups, times,
 	    zones, regexes;
 	struct buffer string_offsets; /* u32, by interned string */
-	struct intern objects;	      /* pointers already compiled ... */
+	struct intern objects;        /* pointers already compiled ... */
 	struct buffer object_numbers; /* ... and their numbers, u32 */
 	uint32_t worst_case, anchor_first[ANCHOR_KINDS + 1];
 	bool failed;
@@ -41,7 +41,7 @@ void section_put(struct compile *c, unsigned s, const void *element);
 void section_put_u32(struct compile *c, unsigned s, uint32_t v);
 
 /* compile_objects.c */
-void compile_objects_begin(struct compile *c); /* the networks that every image has */
+void compile_objects_begin(struct compile *c);             /* the networks that every image has */
 uint32_t compile_string(struct compile *c, const char *s); /* NULL as "" */
 uint32_t compile_object(struct compile *c, const struct object *o);
 uint32_t compile_builtin(struct compile *c, enum builtin b, bool destination);

@@ -170,7 +170,8 @@ compile_builtin(struct compile *c, enum builtin b, bool destination)
 	return compile_network(c, v, n);
 }
 
-/* ---- the other kinds --------------------------------------------------------------------------- */
+/* ---- the other kinds ---------------------------------------------------------------------------
+ */
 
 static uint32_t
 compile_regex(struct compile *c, const char *text)
@@ -193,7 +194,8 @@ must_array(size_t n)
 	return v;
 }
 
-/* The two lists of an object, one behind the other, with their lengths: what makes it equal to another. */
+/* The two lists of an object, one behind the other, with their lengths: what makes it equal to
+ * another. */
 static uint32_t
 lists_put(struct compile *c, struct intern *in, const unsigned firsts[2], const unsigned items[2],
 	  uint32_t *v, size_t n, size_t m)

@@ -1,8 +1,8 @@
 /*
  * rules/evaluate.c - the one decision function: facts in, PERMIT, DENY or NEED out.
  *
- * Candidates come from the matchers' posting lists (each dimension is looked up once), are merged in
- * rule order and judged in full; so anchors change the speed and never the answer. Where a
+ * Candidates come from the matchers' posting lists (each dimension is looked up once), are merged
+ * in rule order and judged in full; so anchors change the speed and never the answer. Where a
  * dimension that anchors hang on is unknown, all rules of the matcher are candidates.
  * Runs in workers on a mapped image; must never allocate or block.
  */
@@ -21,7 +21,7 @@ struct walk {
 	bool name_looked_up;
 	/* the scan */
 	struct rules_answer *out;
-	bool uncertain, possible_allow; /* some rule passed by; an allow among them */
+	bool uncertain, possible_allow;        /* some rule passed by; an allow among them */
 	bool lost_undetermined, lost_resolves; /* an allow rule that failed only because of this */
 };
 
@@ -42,17 +42,10 @@ says(bool yes)
 	return yes ? TRI_YES : TRI_NO;
 }
 
-static enum tri
-not(enum tri t)
-{
-	return t == TRI_UNKNOWN ? t : says(t == TRI_NO);
-}
+static enum tri not(enum tri t) { return t == TRI_UNKNOWN ? t : says(t == TRI_NO); }
 
-static enum tri
-and(enum tri a, enum tri b)
-{
-	if (a == TRI_NO || b == TRI_NO)
-		return TRI_NO;
+static enum tri and (enum tri a, enum tri b) {
+	if (a == TRI_NO || b == TRI_NO) return TRI_NO;
 	return a == TRI_UNKNOWN || b == TRI_UNKNOWN ? TRI_UNKNOWN : TRI_YES;
 }
 
@@ -183,7 +176,8 @@ judge_when(struct walk *w, const struct image_tail *t, struct judging *j)
 	return says(times_have(w->p, t->when, at));
 }
 
-/* BIND's wildcard peer (semantics 9): `any` holds for it, though it holds no unspecified address. */
+/* BIND's wildcard peer (semantics 9): `any` holds for it, though it holds no unspecified address.
+ */
 static enum tri
 judge_wildcard(struct walk *w, uint32_t set, struct judging *j)
 {
@@ -357,7 +351,7 @@ static void
 settle_default(struct walk *w)
 {
 	enum rules_reason reason = w->lost_undetermined ? REASON_UNDETERMINED
-				   : w->lost_resolves	? REASON_RESOLVES_IN
+				   : w->lost_resolves   ? REASON_RESOLVES_IN
 							: REASON_DEFAULT;
 
 	settle(w, RULE_DEFAULT, NULL, reason);

@@ -236,7 +236,8 @@ hosts_valid(const struct policy *p)
 	uint32_t n = size_of(p, SECTION_HOST_PATTERNS);
 
 	for (uint32_t i = 0; i < n; i++)
-		if (p->host_patterns[i] >> 2 >= p->word_count || (p->host_patterns[i] & 3) > HOST_BOTH)
+		if (p->host_patterns[i] >> 2 >= p->word_count ||
+		    (p->host_patterns[i] & 3) > HOST_BOTH)
 			return false;
 	return climbs(p, SECTION_HOST_FIRST, SECTION_HOST_PATTERNS) &&
 	       climbs(p, SECTION_HOST_REGEX_FIRST, SECTION_HOST_REGEXES) &&
@@ -298,13 +299,12 @@ index_valid(const struct policy *p)
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		/* A parent stands before its child, so a walk up ends. */
-		if (p->nodes[i].parent > i ||
-		    (i > 0 && p->nodes[i].first < p->nodes[i - 1].first))
+		if (p->nodes[i].parent > i || (i > 0 && p->nodes[i].first < p->nodes[i - 1].first))
 			return false;
 	}
-	return below(p, SECTION_NODE_ANCHORS, p->anchor_count) && below(p, SECTION_FROM_NODES4, n) &&
-	       below(p, SECTION_FROM_NODES6, n) && below(p, SECTION_TO_NODES4, n) &&
-	       below(p, SECTION_TO_NODES6, n) &&
+	return below(p, SECTION_NODE_ANCHORS, p->anchor_count) &&
+	       below(p, SECTION_FROM_NODES4, n) && below(p, SECTION_FROM_NODES6, n) &&
+	       below(p, SECTION_TO_NODES4, n) && below(p, SECTION_TO_NODES6, n) &&
 	       climbs(p, SECTION_WORD_FIRST, SECTION_WORD_ANCHORS) &&
 	       below(p, SECTION_WORD_ANCHORS, p->anchor_count);
 }
@@ -438,12 +438,11 @@ regexes_compile(struct policy *p)
 		int error;
 		size_t at;
 
-		p->codes[i] = pcre2_compile((PCRE2_SPTR)(p->strings + p->regexes[i]),
-					    PCRE2_ZERO_TERMINATED,
-					    PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_CASELESS |
-						PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF |
-						PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C,
-					    &error, &at, NULL);
+		p->codes[i] = pcre2_compile(
+		    (PCRE2_SPTR)(p->strings + p->regexes[i]), PCRE2_ZERO_TERMINATED,
+		    PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_CASELESS | PCRE2_DOLLAR_ENDONLY |
+			PCRE2_NEVER_UTF | PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C,
+		    &error, &at, NULL);
 		if (p->codes[i] == NULL)
 			return false;
 	}
@@ -601,8 +600,10 @@ policy_terms(const struct policy *p, int32_t rule, struct rule_terms *out)
 }
 
 static const char *const reason_words[] = {
-    [REASON_RULE] = "rule",		    [REASON_DEFAULT] = "default",
-    [REASON_RESOLVES_IN] = "resolves-in",   [REASON_UNDETERMINED] = "undetermined",
+    [REASON_RULE] = "rule",
+    [REASON_DEFAULT] = "default",
+    [REASON_RESOLVES_IN] = "resolves-in",
+    [REASON_UNDETERMINED] = "undetermined",
     [REASON_SELF] = "self",
 };
 

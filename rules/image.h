@@ -38,49 +38,50 @@ extern const uint32_t matcher_blind[MATCHER_COUNT];
 enum anchor_kind { ANCHOR_FROM, ANCHOR_TO, ANCHOR_HOST, ANCHOR_WHO, ANCHOR_KINDS };
 
 enum image_section {
-	SECTION_STRINGS,	  /* char: NUL-terminated texts; offset 0 is "" */
-	SECTION_RULES,		  /* struct image_rule */
-	SECTION_TAILS,		  /* struct image_tail */
-	SECTION_TERMS,		  /* struct image_terms */
-	SECTION_POOL,		  /* u32: sets of more than one object */
-	SECTION_LISTENERS,	  /* u32: name */
-	SECTION_WORDS,		  /* u32: string; host names, users and Unix groups */
-	SECTION_WORD_SLOTS,	  /* u32: hash table, word + 1 */
-	SECTION_NETWORK_FIRST4,	  /* u32 */
-	SECTION_NETWORK_FIRST6,	  /* u32 */
-	SECTION_RANGES4,	  /* struct image_range4, sorted within a network */
-	SECTION_RANGES6,	  /* struct image_range6 */
-	SECTION_HOST_FIRST,	  /* u32 */
-	SECTION_HOST_PATTERNS,	  /* u32: word << 2 | enum host_kind, sorted within a host object */
+	SECTION_STRINGS,          /* char: NUL-terminated texts; offset 0 is "" */
+	SECTION_RULES,            /* struct image_rule */
+	SECTION_TAILS,            /* struct image_tail */
+	SECTION_TERMS,            /* struct image_terms */
+	SECTION_POOL,             /* u32: sets of more than one object */
+	SECTION_LISTENERS,        /* u32: name */
+	SECTION_WORDS,            /* u32: string; host names, users and Unix groups */
+	SECTION_WORD_SLOTS,       /* u32: hash table, word + 1 */
+	SECTION_NETWORK_FIRST4,   /* u32 */
+	SECTION_NETWORK_FIRST6,   /* u32 */
+	SECTION_RANGES4,          /* struct image_range4, sorted within a network */
+	SECTION_RANGES6,          /* struct image_range6 */
+	SECTION_HOST_FIRST,       /* u32 */
+	SECTION_HOST_PATTERNS,    /* u32: word << 2 | enum host_kind, sorted within a host object */
 	SECTION_HOST_REGEX_FIRST, /* u32 */
-	SECTION_HOST_REGEXES,	  /* u32: regex */
-	SECTION_REGEXES,	  /* u32: string */
-	SECTION_SERVICE_FIRST,	  /* u32: list 2 i is tcp, 2 i + 1 udp of service i */
-	SECTION_PORTS,		  /* struct image_ports */
-	SECTION_GROUP_FIRST,	  /* u32: list 2 i users, 2 i + 1 Unix groups of group i */
-	SECTION_GROUP_WORDS,	  /* u32: word, sorted within a list */
-	SECTION_TIME_FIRST,	  /* u32 */
-	SECTION_WINDOWS,	  /* struct image_window */
-	SECTION_ZONES,		  /* struct image_zone */
-	SECTION_TRANSITIONS,	  /* struct image_transition, sorted within a zone */
-	SECTION_FROM_STARTS4,	  /* u32: sorted; from here on ... */
-	SECTION_FROM_NODES4,	  /* u32: ... this is the smallest prefix: node + 1, 0 none */
-	SECTION_FROM_STARTS6,	  /* struct addr */
+	SECTION_HOST_REGEXES,     /* u32: regex */
+	SECTION_REGEXES,          /* u32: string */
+	SECTION_SERVICE_FIRST,    /* u32: list 2 i is tcp, 2 i + 1 udp of service i */
+	SECTION_PORTS,            /* struct image_ports */
+	SECTION_GROUP_FIRST,      /* u32: list 2 i users, 2 i + 1 Unix groups of group i */
+	SECTION_GROUP_WORDS,      /* u32: word, sorted within a list */
+	SECTION_TIME_FIRST,       /* u32 */
+	SECTION_WINDOWS,          /* struct image_window */
+	SECTION_ZONES,            /* struct image_zone */
+	SECTION_TRANSITIONS,      /* struct image_transition, sorted within a zone */
+	SECTION_FROM_STARTS4,     /* u32: sorted; from here on ... */
+	SECTION_FROM_NODES4,      /* u32: ... this is the smallest prefix: node + 1, 0 none */
+	SECTION_FROM_STARTS6,     /* struct addr */
 	SECTION_FROM_NODES6,
 	SECTION_TO_STARTS4,
 	SECTION_TO_NODES4,
 	SECTION_TO_STARTS6,
 	SECTION_TO_NODES6,
-	SECTION_NODES,	      /* struct image_node */
+	SECTION_NODES,        /* struct image_node */
 	SECTION_NODE_ANCHORS, /* u32: anchor */
 	SECTION_WORD_FIRST,   /* u32 */
 	SECTION_WORD_ANCHORS, /* u32: anchor */
 	/* One of each a matcher: */
-	SECTION_SUBSET,					   /* u32: its rules; none: all rules */
+	SECTION_SUBSET,                                    /* u32: its rules; none: all rules */
 	SECTION_ALWAYS = SECTION_SUBSET + MATCHER_COUNT,   /* u32: rules without an anchor */
 	SECTION_ASSERTED = SECTION_ALWAYS + MATCHER_COUNT, /* u32: anchored by who, take asserted */
-	SECTION_UNIX = SECTION_ASSERTED + MATCHER_COUNT,   /* u32: anchored by who, name Unix groups */
-	SECTION_POST_FIRST = SECTION_UNIX + MATCHER_COUNT, /* u32, by anchor */
+	SECTION_UNIX =
+	    SECTION_ASSERTED + MATCHER_COUNT, /* u32: anchored by who, name Unix groups */
+	SECTION_POST_FIRST = SECTION_UNIX + MATCHER_COUNT,  /* u32, by anchor */
 	SECTION_POSTS = SECTION_POST_FIRST + MATCHER_COUNT, /* u32: rules anchored there */
 	SECTION_COUNT = SECTION_POSTS + MATCHER_COUNT,
 };
@@ -93,7 +94,7 @@ struct image_header {
 	uint32_t name; /* string */
 	uint32_t worst_case;
 	uint32_t anchor_first[ANCHOR_KINDS + 1]; /* anchors are numbered by kind */
-	uint32_t needs;				 /* facts that any rule can ask for */
+	uint32_t needs;                          /* facts that any rule can ask for */
 	struct {
 		uint64_t offset, count;
 	} sections[SECTION_COUNT];
@@ -120,7 +121,8 @@ struct image_rule {
 
 /* What few rules say; shared by the rules that say the same. */
 struct image_tail {
-	uint32_t from_except, listeners, except_networks, except_hosts, when, resolves_in; /* sets */
+	uint32_t from_except, listeners, except_networks, except_hosts, when,
+	    resolves_in;        /* sets */
 	int64_t since, expires; /* IMAGE_NO_SINCE, IMAGE_NO_EXPIRES: not given */
 };
 #define IMAGE_NO_SINCE INT64_MIN
@@ -161,7 +163,7 @@ struct image_zone {
 /* A prefix, with the anchors that contain it; parents contain children. */
 struct image_node {
 	uint32_t parent; /* node + 1, always a smaller node; 0 none */
-	uint32_t first;	 /* of node_anchors; one more node stands at the end */
+	uint32_t first;  /* of node_anchors; one more node stands at the end */
 };
 
 /* ---- the opened policy ------------------------------------------------------ */
@@ -205,7 +207,8 @@ struct policy {
 	const uint32_t *node_anchors, *word_first, *word_anchors;
 	struct posts posts[MATCHER_COUNT];
 	uint32_t rule_count, listener_count, word_count, word_slot_count, network_count, host_count,
-	    regex_count, service_count, group_count, time_count, zone_count, pool_count, anchor_count;
+	    regex_count, service_count, group_count, time_count, zone_count, pool_count,
+	    anchor_count;
 
 	/* scratch */
 	pcre2_code **codes;
@@ -227,11 +230,11 @@ size_t image_element_size(enum image_section s);
 static inline uint32_t
 set_members(const struct policy *p, uint32_t set, const uint32_t **out, uint32_t *one)
 {
+	*out = one;
 	if (set == SET_NONE)
 		return 0;
 	if (set & SET_ONE) {
 		*one = set & ~SET_ONE;
-		*out = one;
 		return 1;
 	}
 	*out = &p->pool[set + 1];
@@ -251,7 +254,7 @@ struct judging {
 	bool undecided_holds; /* an undecidable test goes so that the rule holds */
 	bool ignore_resolves; /* as if every name led where it may */
 	bool met_undecided, met_resolves;
-	uint32_t needs;	  /* unknown facts that were asked for */
+	uint32_t needs;   /* unknown facts that were asked for */
 	uint32_t methods; /* ways to be known that can make `who` hold */
 };
 

@@ -2,8 +2,8 @@
  * rules/linear.c - the oracle: POLICY.md's semantics as plainly as they can be written.
  *
  * A top-to-bottom scan in which each key is looked at by simple loops over what the image says, in
- * the order of POLICY.md's table; no index, no hash, no order of lists is relied upon. rules_evaluate
- * must give the same answer always; explain and the differential tests run this one.
+ * the order of POLICY.md's table; no index, no hash, no order of lists is relied upon.
+ * rules_evaluate must give the same answer always; explain and the differential tests run this one.
  */
 #include "config.h"
 
@@ -224,10 +224,9 @@ identity_fits(struct linear *l, uint32_t accepted)
 
 	if ((l->f->known & FACT_VERSION) && !(l->f->known & FACT_ASSERTED) && l->f->version != 4)
 		asserted &= ~(uint32_t)AUTH_USERID;
-	return either(half_fits(l, accepted & AUTH_PROVEN, FACT_PROVEN, l->f->proven_user,
-				l->f->proven_by),
-		      half_fits(l, asserted, FACT_ASSERTED, l->f->asserted_user,
-				l->f->asserted_by));
+	return either(
+	    half_fits(l, accepted & AUTH_PROVEN, FACT_PROVEN, l->f->proven_user, l->f->proven_by),
+	    half_fits(l, asserted, FACT_ASSERTED, l->f->asserted_user, l->f->asserted_by));
 }
 
 static struct truth
@@ -435,11 +434,13 @@ static const struct {
 	const char *word;
 	struct truth (*holds)(struct linear *);
 } keys[] = {
-    {"who", key_who},		{"auth", key_auth},	      {"from", key_from},
-    {"from-except", key_from_except}, {"listener", key_listener}, {"to", key_to},
-    {"except", key_except},	{"service", key_service},     {"command", key_command},
-    {"version", key_version},	{"when", key_when},	      {"resolves-in", key_resolves_in},
-    {"since", key_since},	{"expires", key_expires},
+    {"who", key_who},           {"auth", key_auth},
+    {"from", key_from},         {"from-except", key_from_except},
+    {"listener", key_listener}, {"to", key_to},
+    {"except", key_except},     {"service", key_service},
+    {"command", key_command},   {"version", key_version},
+    {"when", key_when},         {"resolves-in", key_resolves_in},
+    {"since", key_since},       {"expires", key_expires},
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
@@ -586,7 +587,8 @@ rules_evaluate_linear(struct policy *p, const struct rules_facts *facts, struct 
 	scan_once(p, &inner, &inside);
 	tested = out->tested + inside.tested;
 	dry_run = out->dry_run != 0 ? out->dry_run : inside.dry_run;
-	if (inside.verdict == RULES_NEED || (inside.verdict == RULES_PERMIT && out->verdict == RULES_NEED)) {
+	if (inside.verdict == RULES_NEED ||
+	    (inside.verdict == RULES_PERMIT && out->verdict == RULES_NEED)) {
 		inside.verdict = RULES_NEED;
 		inside.reason = REASON_DEFAULT;
 		inside.rule = RULE_NONE;

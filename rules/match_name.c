@@ -73,7 +73,7 @@ regex_holds(struct policy *p, uint32_t regex, const char *name, size_t len)
 	if (p->regex_answer[regex] == REGEX_NOT_ASKED) {
 		rc = pcre2_match(p->codes[regex], (PCRE2_SPTR)name, len, 0, 0, p->match_data,
 				 p->match_context);
-		p->regex_answer[regex] = rc >= 0			 ? REGEX_YES
+		p->regex_answer[regex] = rc >= 0                     ? REGEX_YES
 					 : rc == PCRE2_ERROR_NOMATCH ? REGEX_NO
 								     : REGEX_LIMIT;
 		p->regex_asked[p->regex_asked_count++] = regex;

@@ -2,7 +2,8 @@
  * rules/match_who.c - who and auth of a rule against the identities of a session (semantics 5).
  *
  * A session has at most one proven identity and at most one asserted; any of the accepted kinds
- * that fits makes the rule hold. Three-valued: what is not known yet may still fit. Runs in workers.
+ * that fits makes the rule hold. Three-valued: what is not known yet may still fit. Runs in
+ * workers.
  */
 #include "config.h"
 
