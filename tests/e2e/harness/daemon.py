@@ -16,7 +16,7 @@ from harness.socks import Client
 from harness.wait import PATIENCE, until
 
 ALLOW_LOOPBACK = """
-  local: { action = "allow"; from = "loopback"; to = [ "any", "loopback" ]; resolves-in = [ "any", "loopback" ] }
+  local: { action = "allow"; from = "loopback"; to = [ "any", "loopback" ] }
 """
 
 
