@@ -279,7 +279,7 @@ def test_client_leaves_while_we_connect(request):
     """Everything is freed at once."""
     scene = Scene(request)
     hole = scene.make("black_holes")()
-    daemon = scene.start()
+    daemon = scene.start(settings={"timeouts": {"connect": "3 s"}})
     for leave in ("close", "reset"):
         client = daemon.client()
         client.greet()
