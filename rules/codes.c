@@ -145,6 +145,10 @@ static const struct code {
      "The tests section says what the policy must do. The server does not load a policy that does\n"
      "something else. `sallyctl explain` shows for a session each rule that was passed over, and "
      "why.\n"},
+    {"E290", "The policy is too large.\n\n"
+	     "The compiled policy is one block of memory, of 4 GiB at most.\n"},
+    {"E291", "A time zone cannot be compiled.\n\n"
+	     "The system's zoneinfo (the package tzdata) lacks it or its file is damaged.\n"},
     {"W201", "A value stands twice in one set.\n"},
     {"W202", "A table is empty.\n\n"
 	     "Feeds run dry, so it is no error; but a set without values matches nothing.\n"},
@@ -166,6 +170,9 @@ static const struct code {
     {"W208",
      "This machine lacks something that the policy names.\n\n"
      "A check judges the files, not the machine: the policy may be meant for another one.\n"},
+    {"W209", "A user has the name of a group.\n\n"
+	     "In \"who\" and in groups a plain word is a user; groups of the policy are written "
+	     "\"@name\".\n"},
 };
 
 const char *

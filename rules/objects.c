@@ -45,14 +45,14 @@ builder_free(struct builder *b)
 		vec_free(all[i]);
 }
 
-/* What the builder holds becomes the object's own, sorted and without repetition. */
-static void
+/* What the builder holds becomes the object's own, sorted; returns how many values stood twice. */
+static size_t
 builder_finish(struct reader *r, struct builder *b, struct object *o)
 {
-	networks_settle(&b->ranges);
-	hosts_settle(&b->hosts);
+	size_t twice =
+	    networks_settle(&b->ranges) + hosts_settle(&b->hosts) + users_settle(&b->users);
+
 	services_settle(&b->services);
-	users_settle(&b->users);
 	users_settle(&b->unix_groups);
 	windows_settle(&b->windows);
 	users_settle(&b->tables);
@@ -65,6 +65,7 @@ builder_finish(struct reader *r, struct builder *b, struct object *o)
 	o->tables = vec_keep(&b->tables, sizeof(*o->tables), r->m, &o->table_count);
 	o->wide = b->wide;
 	o->open = b->open;
+	return twice;
 }
 
 static void
@@ -268,15 +269,20 @@ table_read(struct reader *r, const struct kind *k, const char *path, const char 
 	struct table *t = model_alloc(r->m, sizeof(*t));
 	struct source *src = source_read(r->sources, path, shown, at, SOURCE_TABLE, r->p);
 	struct builder b = {0};
-	size_t errors = r->p->errors;
+	size_t errors = r->p->errors, twice;
 
 	if (!src)
 		return t;
 	t->read = true;
 	table_lines(r, k, &b, src);
 	*(const char **)vec_add(&b.tables, sizeof(path)) = path;
-	builder_finish(r, &b, &t->values);
+	twice = builder_finish(r, &b, &t->values);
 	builder_free(&b);
+	if (twice > 0)
+		problem_help(problems_add(r->p, "W201", (struct place){src->name, 0, 0, 0},
+					  "%zu line%s of this table stand%s there already", twice,
+					  twice == 1 ? "" : "s", twice == 1 ? "s" : ""),
+			     "it is read all the same");
 	if (table_empty(&t->values) && r->p->errors == errors)
 		problem_help(problems_add(r->p, "W202", at, "the table '%s' is empty", shown),
 			     "it matches nothing until it is filled");
@@ -350,6 +356,18 @@ table_add(struct reader *r, const struct kind *k, struct builder *b, const char 
 
 /* ---- resolving ----------------------------------------------------------------- */
 
+/* All of them, `any` first, which objects leave out. */
+static const char *const *
+builtin_words(void)
+{
+	static const char *words[BUILTIN_COUNT + 1];
+	size_t i;
+
+	for (i = 0; i < BUILTIN_COUNT; i++)
+		words[i] = builtin_word((enum builtin)i);
+	return words;
+}
+
 static void
 unknown_object(struct reader *r, const char *word, struct place at, const char *called,
 	       const char *prefix, const struct map *names, const char *const *words)
@@ -370,7 +388,9 @@ unknown_object(struct reader *r, const char *word, struct place at, const char *
 		problem_seen(one, d->o->place);
 		return;
 	}
-	if (names == &r->names[SPACE_DESTINATION])
+	if (!strcmp(called, "network"))
+		problem_help(one, "name it in networks: { }, or write a prefix");
+	else if (names == &r->names[SPACE_DESTINATION])
 		problem_help(one,
 			     "a bare word is always an object; a host of one label is written "
 			     "\"regex:^%s$\" in a hosts object",
@@ -464,7 +484,8 @@ member(struct reader *r, struct declared *d, struct builder *b, const struct nod
 			nest(r, d, b, inner, e->value, members);
 		else
 			unknown_object(r, word, e->value, k->one, group ? "@" : "",
-				       &r->names[k->space], NULL);
+				       &r->names[k->space],
+				       k->kind == OBJECT_NETWORK ? builtin_words() + 1 : NULL);
 	} else {
 		k->literal(r, b, word, e->string.len, e->value);
 	}
@@ -564,7 +585,8 @@ literals_object(struct reader *r, const struct kind *k, struct literals *l)
 	o->used = true;
 	builder_finish(r, &l->b, o);
 	object_append(r, o);
-	if (!l->nameless && !l->bad)
+	/* What is remarked upon keeps its own place. */
+	if (!l->nameless && !l->bad && !o->wide && !o->open)
 		map_put(&r->sets, model_string(r->m, l->key, l->key_len), o);
 	return o;
 }
@@ -609,7 +631,6 @@ static void
 set_unknown(struct reader *r, const struct set_rule *how, const char *word, struct place at,
 	    const struct declared *d)
 {
-	const char *words[BUILTIN_COUNT + 1] = {NULL};
 	size_t i;
 
 	if (d) { /* of this space, but the wrong kind: a host where networks stand */
@@ -621,12 +642,10 @@ set_unknown(struct reader *r, const struct set_rule *how, const char *word, stru
 		problem_seen(one, d->o->place);
 		return;
 	}
-	for (i = 0; how->builtins && i < BUILTIN_COUNT; i++)
-		words[i] = builtin_word((enum builtin)i);
 	for (i = 0; i < KIND_COUNT; i++)
 		if (how->kinds & (1u << i)) {
 			unknown_object(r, word, at, called(how), "", &r->names[kinds[i].space],
-				       words);
+				       how->builtins ? builtin_words() : NULL);
 			return;
 		}
 }
@@ -730,6 +749,21 @@ set_read(struct reader *r, const struct set_rule *how, const struct node *n, str
 	}
 }
 
+/* A bare word is a user: right for a user, and a silent denial where a group was meant. */
+static void
+who_user(struct reader *r, const struct node *e)
+{
+	const struct declared *d = map_get(&r->names[SPACE_GROUP], e->string.s, e->string.len);
+	struct problem *one;
+
+	if (!d)
+		return;
+	one = problems_add(r->p, "W209", e->value,
+			   "\"%s\" is a user here, and a group has this name", e->string.s);
+	problem_help(one, "did you mean \"@%s\"?", e->string.s);
+	problem_seen(one, d->o->place);
+}
+
 /* ---- who ----------------------------------------------------------------------- */
 
 static void
@@ -771,7 +805,7 @@ who_read(struct reader *r, const struct node *n, struct model_rule *rule)
 		else if (e->string.s[0] == '@')
 			who_group(r, e, out);
 		else
-			list[users++] = e;
+			who_user(r, list[users++] = e);
 	}
 	value_repeats(r, n);
 	if (users)

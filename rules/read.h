@@ -140,7 +140,8 @@ void who_read(struct reader *r, const struct node *n, struct model_rule *rule);
 bool network_literal(struct reader *r, struct builder *b, const char *s, size_t len,
 		     struct place at);
 void network_builtin(struct builder *b, int which, const struct model_remark *open);
-void networks_settle(struct vec *ranges); /* sorted and merged */
+/* Each settle sorts and drops what stands twice, and returns how many did. */
+size_t networks_settle(struct vec *ranges); /* also merges neighbours */
 bool looks_like_network(const char *s, size_t len);
 bool host_literal(struct reader *r, struct builder *b, const char *s, size_t len, struct place at);
 size_t hosts_settle(struct vec *hosts);

@@ -310,20 +310,22 @@ after(const struct addr *a)
 	return next;
 }
 
-void
+size_t
 networks_settle(struct vec *ranges)
 {
 	struct model_range *list = ranges->p;
-	size_t i, kept = 0;
+	size_t i, kept = 0, twice = 0;
 
 	if (ranges->count < 2)
-		return;
+		return 0;
 	for (i = 1; i < ranges->count && range_order(&list[i - 1], &list[i]) <= 0; i++)
 		;
 	if (i < ranges->count)
 		qsort(list, ranges->count, sizeof(*list), range_order);
 	for (i = 1; i < ranges->count; i++) {
 		struct addr next = after(&list[kept].last);
+
+		twice += range_order(&list[i - 1], &list[i]) == 0;
 
 		/* Neighbours become one, but never IPv4 with IPv6. */
 		if (addr_is4(&list[i].first) == addr_is4(&list[kept].first) &&
@@ -336,4 +338,5 @@ networks_settle(struct vec *ranges)
 		}
 	}
 	ranges->count = kept + 1;
+	return twice;
 }

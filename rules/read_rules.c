@@ -624,7 +624,7 @@ check_dates(struct reading *g)
 	}
 	if (rule->has_review && rule->review <= g->r->now)
 		problem_help(problems_add(g->r->p, "W204", g->review->value,
-					  "rule \"%s\" was to be reviewed by %s", rule->name,
+					  "the review of rule \"%s\" is due since %s", rule->name,
 					  g->review->string.s),
 			     "look at it, then write a new date");
 }

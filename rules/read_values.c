@@ -288,7 +288,7 @@ value_next(struct reader *r, const struct node *n, const char *key, const char *
 			if (n->string.len == 0) {
 				problem_help(
 				    problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
-				    "leave the key out if it is to hold for everything");
+				    "leave it out; a key that is not given holds for everything");
 				return NULL;
 			}
 			return plain(r, n, key) ? n : NULL;
@@ -298,10 +298,8 @@ value_next(struct reader *r, const struct node *n, const char *key, const char *
 			return NULL;
 		}
 		if (!n->first) {
-			problem_help(
-			    problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
-			    "an empty set matches nothing; leave the key out if it is to hold "
-			    "for everything");
+			problem_help(problems_add(r->p, "E204", n->value, "\"%s\" is empty", key),
+				     "leave it out; a key that is not given holds for everything");
 			return NULL;
 		}
 		next = n->first;

@@ -153,6 +153,11 @@ struct rules_load {
  * need_settings: a policy by itself is an error (the server). now: seconds, for since/expires warnings.
  */
 bool rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now);
+/*
+ * Runs the `tests` of a loaded policy on its image. Each that fails becomes an error (E228) in l->problems.
+ * True: all passed. The image stays; a server does not take it after false.
+ */
+bool rules_tests(struct rules_load *l);
 void rules_load_free(struct rules_load *l);
 /* `sallyctl help E203`: what a code of this room (E2xx, W2xx) means, at length; NULL if there is no such code. */
 const char *rules_problem_explain(const char *code);
