@@ -152,6 +152,18 @@ policy_unknown(struct rules_load *l, struct node *root)
 	node_unknown(root, "a policy", sections, &l->problems);
 }
 
+/* A word that was refused is no group. */
+static bool
+has_group(const struct object *o, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < o->unix_count; i++)
+		if (!strcmp(o->unix_groups[i], name))
+			return true;
+	return false;
+}
+
 /*
  * Files are judged, not the machine: what this machine lacks is a warning, told at the object
  * that writes it (one that contains that object has the group too, but not the word).
@@ -166,7 +178,8 @@ check_machine(struct rules_load *l)
 		for (i = 0; i < o->member_count && o->kind == OBJECT_GROUP; i++) {
 			const char *group = o->members[i] + 5;
 
-			if (!strncmp(o->members[i], "unix:", 5) && *group && !getgrnam(group))
+			if (!strncmp(o->members[i], "unix:", 5) && has_group(o, group) &&
+			    !getgrnam(group))
 				problem_help(problems_add(&l->problems, "W208", o->place,
 							  "this machine has no group \"%s\"",
 							  group),

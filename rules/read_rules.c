@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/name.h"
 #include "base/text.h"
 
 #define NETWORKS (1u << OBJECT_NETWORK)
@@ -191,9 +192,7 @@ key_listener(struct reading *g, const struct node *n)
 			;
 		if (m->has_listeners && i == m->listener_count)
 			unknown_listener(g->r, word, e->value);
-		else if (!m->has_listeners &&
-			 strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789-_") != e->string.len)
+		else if (!m->has_listeners && !name_is_identifier(word, e->string.len))
 			problem_help(
 			    problems_add(g->r->p, "E202", e->value,
 					 "\"%s\" cannot be the name of a listener", word),
