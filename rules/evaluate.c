@@ -399,7 +399,7 @@ list_add(struct policy *p, const uint32_t *v, uint32_t n)
 {
 	if (n == 0)
 		return;
-	if (p->list_count < POLICY_LISTS)
+	if (p->list_count < p->list_cap)
 		p->lists[p->list_count] = (struct list){v, v + n};
 	p->list_count++;
 }
@@ -494,17 +494,17 @@ gather(struct walk *w, const struct posts *t)
 		gather_name(w, t);
 	if (t->uses[ANCHOR_WHO])
 		gather_who(w, t);
-	return p->list_count <= POLICY_LISTS;
+	return p->list_count <= p->list_cap;
 }
 
 /* ---- merging ---------------------------------------------------------------------------- */
 
 static void
-sift(struct list *v, unsigned n, unsigned i)
+sift(struct list *v, uint32_t n, uint32_t i)
 {
 	struct list moved = v[i];
 
-	for (unsigned child; (child = 2 * i + 1) < n; i = child) {
+	for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
 		if (child + 1 < n && *v[child + 1].at < *v[child].at)
 			child++;
 		if (*moved.at <= *v[child].at)
@@ -518,10 +518,10 @@ static void
 scan_lists(struct walk *w)
 {
 	struct list *v = w->p->lists;
-	unsigned n = w->p->list_count;
+	uint32_t n = w->p->list_count;
 	uint32_t last = UINT32_MAX;
 
-	for (unsigned i = n / 2; i-- > 0;)
+	for (uint32_t i = n / 2; i-- > 0;)
 		sift(v, n, i);
 	while (n > 0) {
 		uint32_t index = *v[0].at++;

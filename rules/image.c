@@ -18,6 +18,7 @@
 #define REGEX_MATCH_LIMIT 20000
 #define REGEX_DEPTH_LIMIT 2000
 #define REGEX_HEAP_KIB 1024
+#define LISTS_MOST 4096
 
 const uint32_t matcher_blind[MATCHER_COUNT] = {
     [MATCHER_FULL] = 0,
@@ -449,6 +450,15 @@ regexes_compile(struct policy *p)
 	return true;
 }
 
+/* As many lists as one evaluation can want to merge; with more it scans. */
+static bool
+lists_alloc(struct policy *p)
+{
+	p->list_cap = p->anchor_count < LISTS_MOST ? p->anchor_count + 8 : LISTS_MOST;
+	p->lists = calloc(p->list_cap, sizeof(*p->lists));
+	return p->lists != NULL;
+}
+
 static void
 posts_use(struct policy *p)
 {
@@ -476,7 +486,7 @@ image_open(const void *image, size_t len, bool check_hash)
 	if ((p = calloc(1, sizeof(*p))) == NULL)
 		return NULL;
 	p->header = image;
-	if (!bind(p) || !valid(p) || !regexes_compile(p)) {
+	if (!bind(p) || !valid(p) || !regexes_compile(p) || !lists_alloc(p)) {
 		policy_close(p);
 		return NULL;
 	}
@@ -503,6 +513,7 @@ policy_close(struct policy *p)
 	free(p->codes);
 	free(p->regex_answer);
 	free(p->regex_asked);
+	free(p->lists);
 	free(p);
 }
 

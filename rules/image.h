@@ -180,8 +180,6 @@ struct posts {
 	bool uses[ANCHOR_KINDS];
 };
 
-#define POLICY_LISTS 128
-
 struct list {
 	const uint32_t *at, *end;
 };
@@ -217,8 +215,8 @@ struct policy {
 	uint8_t *regex_answer; /* enum regex_answer, of the name of this evaluation */
 	uint32_t *regex_asked; /* numbers answered, so that they can be forgotten */
 	uint32_t regex_asked_count;
-	struct list lists[POLICY_LISTS];
-	unsigned list_count;
+	struct list *lists;
+	uint32_t list_count, list_cap;
 };
 
 /* Opens without looking at the hash: for the fuzzer, which writes its own bytes. */
