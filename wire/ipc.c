@@ -27,6 +27,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_DRAIN] = {"drain", P, W | L, ONE(ipc_drain), 0, 0},
     [IPC_WORKER_GONE] = {"worker-gone", P, L, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, EMPTY, 1, 1},
+    [IPC_POLICY_REFUSED] = {"policy-refused", P, L, ONE(ipc_compiled), 0, 0},
     [IPC_READY] = {"ready", W | L, P, EMPTY, 0, 0},
     [IPC_POLICY_TAKEN] = {"policy-taken", W | L, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},

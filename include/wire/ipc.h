@@ -28,6 +28,7 @@ enum ipc_type {
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
 	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash */
 	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
+	IPC_POLICY_REFUSED, /* ipc_compiled: a reload that failed; the old policy stays. ledger */
 	/* worker, ledger -> parent */
 	IPC_READY,	  /* empty */
 	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger */

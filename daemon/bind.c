@@ -1,0 +1,158 @@
+/*
+ * daemon/bind.c - see daemon/bind.h. The parent at start, perhaps as root.
+ */
+#include "bind.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "net/conn.h"
+
+#define FIRST_PASSED 3 /* SD_LISTEN_FDS_START */
+#define BACKLOG 65535  /* the kernel takes the smaller of this and net.core.somaxconn */
+
+struct passed { /* a socket from the service manager */
+	int fd;
+	char name[SETTINGS_NAME];
+	struct endpoint at;
+	bool taken;
+};
+
+static unsigned
+passed_sockets(struct passed list[SETTINGS_LISTENERS])
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"),
+		   *names = getenv("LISTEN_FDNAMES");
+	uint64_t for_pid, count;
+	unsigned n = 0;
+
+	if (pid == NULL || fds == NULL ||
+	    !text_parse_u64(pid, strlen(pid), UINT32_MAX, &for_pid) || for_pid != (uint64_t)getpid() ||
+	    !text_parse_u64(fds, strlen(fds), SETTINGS_LISTENERS, &count))
+		return 0;
+	for (uint64_t i = 0; i < count; i++) {
+		struct passed *p = &list[n];
+		size_t len = names != NULL ? strcspn(names, ":") : 0;
+
+		memset(p, 0, sizeof *p);
+		p->fd = FIRST_PASSED + (int)i;
+		fcntl(p->fd, F_SETFD, FD_CLOEXEC);
+		if (len > 0 && len < sizeof p->name)
+			memcpy(p->name, names, len);
+		if (names != NULL)
+			names += names[len] == ':' ? len + 1 : len;
+		if (conn_local(p->fd, &p->at))
+			n++;
+		else
+			log_warning("descriptor %d from the service manager is no socket of ours", p->fd);
+	}
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return n;
+}
+
+/* By name, or by the very address. */
+static int
+take_passed(struct passed *list, unsigned count, const struct settings_listener *l)
+{
+	for (int by_name = 1; by_name >= 0; by_name--)
+		for (unsigned i = 0; i < count; i++) {
+			bool same = by_name ? strcmp(list[i].name, l->name) == 0
+					    : addr_equal(&list[i].at.addr, &l->at.addr) &&
+						list[i].at.port == l->at.port;
+
+			if (list[i].taken || !same)
+				continue;
+			list[i].taken = true;
+			return list[i].fd;
+		}
+	return -1;
+}
+
+static int
+bind_one(const struct settings_listener *l)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = conn_sockaddr(&l->at, &ss);
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, error;
+
+	if (fd == -1)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (ss.ss_family == AF_INET6) /* :: and 0.0.0.0 are two listeners, each judged by its own name */
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	if (bind(fd, (struct sockaddr *)&ss, len) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+static bool
+make_ready(int fd)
+{
+	int on = 1;
+
+	/* Accepted sockets inherit it: one system call less for each session. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != -1 && listen(fd, BACKLOG) == 0;
+}
+
+bool
+bind_listeners(const struct settings *s, struct bound *out)
+{
+	struct passed passed[SETTINGS_LISTENERS];
+	unsigned passed_count = passed_sockets(passed);
+	bool ok = true;
+
+	memset(out, 0, sizeof *out);
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		const struct settings_listener *l = &s->listeners[i];
+		struct ipc_listener *to = &out->listeners.list[out->listeners.count];
+		int fd = take_passed(passed, passed_count, l);
+		char at[ENDPOINT_TEXT];
+
+		if (fd == -1)
+			fd = bind_one(l);
+		if (fd == -1 || !make_ready(fd) || !conn_local(fd, &to->at)) {
+			int error = errno;
+
+			endpoint_format(&l->at, at);
+			if (fd != -1)
+				close(fd);
+			if (l->optional) {
+				log_warning("cannot bind optional listener '%s' to '%s': %s", l->name, at,
+				    strerror(error));
+				continue;
+			}
+			log_error("cannot bind listener '%s' to '%s': %s", l->name, at, strerror(error));
+			ok = false;
+			continue;
+		}
+		endpoint_format(&to->at, at);
+		log_info("listener '%s' is bound to '%s'", l->name, at);
+		to->listener = i;
+		out->fds[out->listeners.count++] = fd;
+	}
+	for (unsigned i = 0; i < passed_count; i++)
+		if (!passed[i].taken) {
+			log_warning("socket '%s' from the service manager is no listener of the settings",
+			    passed[i].name);
+			close(passed[i].fd);
+		}
+	if (ok && out->listeners.count == 0) {
+		log_error("no listener could be bound");
+		return false;
+	}
+	return ok;
+}

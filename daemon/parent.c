@@ -1,0 +1,941 @@
+/*
+ * daemon/parent.c - see daemon/parent.h. Waits in poll only; signals come by signalfd.
+ *
+ * Order at start: COMPILE, bind, ledger, workers; each must be ready before the next. At the end the other way
+ * round: workers drain, then the ledger writes what is left.
+ */
+#include "parent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "bind.h"
+#include "books/books.h"
+#include "books/tally.h"
+#include "channel.h"
+#include "compile.h"
+#include "ledger.h"
+#include "notify.h"
+#include "privileges.h"
+#include "settings/settings.h"
+#include "worker.h"
+
+#define WORKERS_MAX 64
+#define IMAGES_KEPT 8		/* generations that a restarted ledger may need to name rules */
+#define START_MS 20000		/* for all children to be ready */
+#define LEDGER_DRAIN_MS 5000
+#define SLACK_MS 3000		/* behind a drain's deadline, before force */
+#define QUICK_DEATH_MS 5000	/* a child that lives less is backed off */
+#define BACKOFF_MOST_MS 30000
+#define SESSIONS_UNLIMITED 200000
+
+struct child {
+	enum ipc_role role;
+	unsigned index;
+	pid_t pid; /* 0: not running */
+	struct channel channel;
+	bool ready;
+	uint32_t generation; /* of its books */
+	int books, bell;
+	int64_t started_ms, restart_ms; /* restart_ms 0: none planned */
+	unsigned quick_deaths;
+};
+
+struct generation {
+	uint32_t number;
+	int settings, policy;
+};
+
+static struct {
+	struct parent_options options;
+	struct account account;
+	const struct settings *settings;
+	struct generation images[IMAGES_KEPT]; /* newest first */
+	unsigned image_count;
+	struct bound bound;
+	int signals, tally;
+	struct child ledger, workers[WORKERS_MAX];
+	unsigned worker_count;
+	/* a reload in progress */
+	pid_t compile_pid;
+	struct channel compile;
+	struct buffer problems;
+	bool reload_again;
+	unsigned takes_awaited;
+	uint32_t revoked;
+	/* the end */
+	bool draining, ledger_draining, announced;
+	unsigned stop_signals;
+	int64_t force_ms;
+	int status;
+} parent;
+
+static int64_t
+now_ms(void)
+{
+	return clock_mono_ns() / NS_PER_MS;
+}
+
+/* ---- COMPILE ------------------------------------------------------------------------------ */
+
+enum compiled { COMPILE_MORE, COMPILE_OK, COMPILE_FAILED };
+
+/* One message of COMPILE; fds are set when it is COMPILE_OK. */
+static enum compiled
+compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compiled *result, int fds[2])
+{
+	static struct message m;
+	int got = channel_receive(c, &m);
+
+	if (got == -1 && (errno == EAGAIN || errno == EINTR))
+		return COMPILE_MORE;
+	memset(result, 0, sizeof *result);
+	if (got != 1)
+		return COMPILE_FAILED; /* it died: its own words stand in the log */
+	if (m.type == IPC_PROBLEMS) {
+		buffer_put(problems, m.body, m.len);
+		return COMPILE_MORE;
+	}
+	memcpy(result, m.body, sizeof *result);
+	if (!result->ok || m.fd_count != 2) {
+		message_close_fds(&m);
+		return COMPILE_FAILED;
+	}
+	fds[0] = m.fds[0];
+	fds[1] = m.fds[1];
+	return COMPILE_OK;
+}
+
+/* The problems, as they were rendered for people: on the terminal as they are, else line by line. */
+static void
+show_problems(const struct buffer *b)
+{
+	if (b->len == 0)
+		return;
+	if (parent.options.foreground) {
+		fwrite(b->p, 1, b->len, stderr);
+		fflush(stderr);
+		return;
+	}
+	for (size_t at = 0; at < b->len;) {
+		const char *end = memchr(b->p + at, '\n', b->len - at);
+		size_t n = end != NULL ? (size_t)(end - b->p) - at : b->len - at;
+
+		if (n > 0)
+			log_write(&(struct log_site){0}, LOGLEVEL_ERROR, "%.*s", (int)n, b->p + at);
+		at += n + 1;
+	}
+}
+
+static enum compiled
+compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
+{
+	struct channel c;
+	pid_t pid = compile_start(path, isatty(STDERR_FILENO) == 1, &c);
+	enum compiled r;
+	int status;
+
+	if (pid == -1)
+		return COMPILE_FAILED;
+	while ((r = compile_hear(&c, &parent.problems, result, fds)) == COMPILE_MORE)
+		;
+	close(c.fd);
+	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
+		;
+	show_problems(&parent.problems);
+	buffer_free(&parent.problems);
+	if (r == COMPILE_FAILED && result->errors == 0 && !result->ok)
+		log_error("the configuration could not be read (%s %d)",
+		    WIFSIGNALED(status) ? "signal" : "status",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return r;
+}
+
+static bool
+keep_images(const int fds[2])
+{
+	void *at = mmap(NULL, sizeof(struct settings), PROT_READ, MAP_SHARED, fds[0], 0);
+	uint32_t number = parent.image_count > 0 ? parent.images[0].number + 1 : 1;
+
+	if (at == MAP_FAILED || !settings_valid(at, sizeof(struct settings))) {
+		log_error("the settings' image is not valid");
+		return false;
+	}
+	if (parent.settings != NULL)
+		munmap((void *)parent.settings, sizeof(struct settings));
+	parent.settings = at;
+	if (parent.image_count == IMAGES_KEPT) {
+		close(parent.images[IMAGES_KEPT - 1].settings);
+		close(parent.images[IMAGES_KEPT - 1].policy);
+		parent.image_count--;
+	}
+	memmove(parent.images + 1, parent.images, parent.image_count * sizeof parent.images[0]);
+	parent.images[0] = (struct generation){number, fds[0], fds[1]};
+	parent.image_count++;
+	return true;
+}
+
+/* ---- children ----------------------------------------------------------------------------- */
+
+static bool
+send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds, unsigned n)
+{
+	if (c->pid == 0)
+		return false;
+	if (channel_send(&c->channel, type, body, len, fds, n))
+		return true;
+	log_error("cannot tell %s %u: %s", c->role == ROLE_WORKER ? "worker" : "ledger", c->index,
+	    strerror(errno));
+	return false;
+}
+
+static void
+send_policy(struct child *c, const struct generation *g)
+{
+	struct ipc_policy body = {g->number, 0};
+
+	send_to(c, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy}, 2);
+}
+
+static void
+send_books(struct child *to, const struct child *of)
+{
+	struct ipc_books body = {of->index, of->generation};
+
+	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){of->books, of->bell}, 2);
+}
+
+static int
+open_audit(void)
+{
+	const char *path = parent.settings->audit.file;
+	int fd;
+
+	if (strcmp(path, "stdout") == 0)
+		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+	if (fd == -1)
+		log_error("cannot open the audit file '%s': %s", path, strerror(errno));
+	return fd;
+}
+
+static bool
+send_audit_file(void)
+{
+	int fd = open_audit();
+	bool ok;
+
+	if (fd == -1)
+		return false;
+	ok = send_to(&parent.ledger, IPC_AUDIT_FILE, NULL, 0, &fd, 1);
+	close(fd);
+	return ok;
+}
+
+/* In the child: the channel is all that is left of the parent. */
+static void
+become(struct child *c, int fd)
+{
+	char role[32];
+	sigset_t none;
+
+	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN); /* signals are the parent's business */
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (c->role == ROLE_WORKER)
+		snprintf(role, sizeof role, "worker %u", c->index);
+	else
+		snprintf(role, sizeof role, "ledger");
+	log_role(role);
+	prctl(PR_SET_NAME, c->role == ROLE_WORKER ? "sallyport:work" : "sallyport:ledger");
+	privileges_close_all(fd);
+	if (!privileges_drop(&parent.account))
+		exit(EXIT_CANNOT_START);
+	exit(c->role == ROLE_WORKER ? worker_run(fd, c->index) : ledger_run(fd));
+}
+
+static bool
+spawn(struct child *c)
+{
+	int fds[2];
+
+	if (channel_pair(fds) == -1) {
+		log_error("cannot make a channel: %s", strerror(errno));
+		return false;
+	}
+	fflush(NULL);
+	c->pid = fork();
+	if (c->pid == 0)
+		become(c, fds[1]);
+	close(fds[1]);
+	if (c->pid == -1) {
+		log_error("cannot fork: %s", strerror(errno));
+		c->pid = 0;
+		close(fds[0]);
+		return false;
+	}
+	fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
+	c->channel = (struct channel){fds[0], ROLE_PARENT, c->role};
+	c->ready = false;
+	c->started_ms = now_ms();
+	c->restart_ms = 0;
+	return true;
+}
+
+static bool
+start_ledger(void)
+{
+	struct child *l = &parent.ledger;
+
+	if (!spawn(l) || !send_to(l, IPC_TALLY, NULL, 0, &parent.tally, 1))
+		return false;
+	for (unsigned i = parent.image_count; i-- > 0;)
+		send_policy(l, &parent.images[i]);
+	if (!send_audit_file())
+		return false;
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].books != -1)
+			send_books(l, &parent.workers[i]);
+	return true;
+}
+
+static bool
+make_books(struct child *w)
+{
+	uint32_t sessions = parent.settings->limits.sessions;
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+		seed = (uint64_t)clock_wall_ns();
+	w->books = books_create(w->index, w->generation, sessions != 0 ? sessions : SESSIONS_UNLIMITED,
+	    seed);
+	w->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->books != -1 && w->bell != -1)
+		return true;
+	log_error("cannot make the books of worker %u: %s", w->index, strerror(errno));
+	return false;
+}
+
+static bool
+start_worker(struct child *w)
+{
+	const struct ipc_listeners *l = &parent.bound.listeners;
+
+	if (!make_books(w) || !spawn(w))
+		return false;
+	send_books(&parent.ledger, w); /* before it can tell anything */
+	send_books(w, w);
+	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
+	send_to(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds, l->count);
+	send_policy(w, &parent.images[0]);
+	return send_to(w, IPC_START, NULL, 0, NULL, 0);
+}
+
+static void
+close_books(struct child *w)
+{
+	if (w->books != -1)
+		close(w->books);
+	if (w->bell != -1)
+		close(w->bell);
+	w->books = w->bell = -1;
+}
+
+/* ---- deaths ------------------------------------------------------------------------------- */
+
+static void
+plan_restart(struct child *c)
+{
+	int64_t now = now_ms(), wait = 0;
+
+	if (now - c->started_ms < QUICK_DEATH_MS) {
+		if (c->quick_deaths < 20)
+			c->quick_deaths++;
+		/* The first death is met at once; from the second on it waits longer each time. */
+		if (c->quick_deaths > 1)
+			wait = 50LL << (c->quick_deaths < 10 ? c->quick_deaths : 10);
+		if (wait > BACKOFF_MOST_MS)
+			wait = BACKOFF_MOST_MS;
+	} else
+		c->quick_deaths = 0;
+	c->restart_ms = now + wait + (wait == 0); /* 0 means none */
+	if (wait > 0)
+		log_warning("%s %u keeps dying, restarted in %" PRId64 " ms",
+		    c->role == ROLE_WORKER ? "worker" : "ledger", c->index, wait);
+}
+
+static void
+tell_death(const struct child *c, int status)
+{
+	const char *who = c->role == ROLE_WORKER ? "worker" : "ledger";
+
+	if (WIFSIGNALED(status))
+		log_error("%s %u (pid %d) was ended by signal %d (%s)", who, c->index, (int)c->pid,
+		    WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) != 0 || !parent.draining)
+		log_error("%s %u (pid %d) ended with status %d", who, c->index, (int)c->pid,
+		    WEXITSTATUS(status));
+}
+
+static bool
+workers_left(void)
+{
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].pid != 0)
+			return true;
+	return false;
+}
+
+static void
+drain_ledger(void)
+{
+	struct ipc_drain body = {LEDGER_DRAIN_MS};
+
+	parent.ledger_draining = true;
+	parent.force_ms = now_ms() + LEDGER_DRAIN_MS + SLACK_MS;
+	send_to(&parent.ledger, IPC_DRAIN, &body, sizeof body, NULL, 0);
+}
+
+static void
+worker_died(struct child *w, int status)
+{
+	struct ipc_worker_gone gone = {w->index, w->generation, status};
+	bool clean = parent.draining && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+	if (!clean)
+		send_to(&parent.ledger, IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
+	if (parent.takes_awaited > 0 && --parent.takes_awaited == 0)
+		notify_tell("READY=1");
+	close_books(w);
+	w->generation++;
+	if (!parent.draining)
+		plan_restart(w);
+	else if (!workers_left() && parent.ledger.pid != 0)
+		drain_ledger();
+}
+
+static void
+child_died(struct child *c, int status)
+{
+	tell_death(c, status);
+	close(c->channel.fd);
+	c->channel.fd = -1;
+	c->pid = 0;
+	c->ready = false;
+	if (c->role == ROLE_WORKER)
+		worker_died(c, status);
+	else if (!parent.ledger_draining)
+		plan_restart(c); /* also while draining: what the workers told must be written */
+}
+
+static void
+restart_due(void)
+{
+	int64_t now = now_ms();
+	struct child *l = &parent.ledger;
+
+	if (l->restart_ms != 0 && now >= l->restart_ms) {
+		l->restart_ms = 0;
+		if (!start_ledger())
+			plan_restart(l);
+		else if (parent.draining && !workers_left())
+			drain_ledger();
+	}
+	for (unsigned i = 0; i < parent.worker_count; i++) {
+		struct child *w = &parent.workers[i];
+
+		if (w->restart_ms == 0 || now < w->restart_ms)
+			continue;
+		w->restart_ms = 0;
+		if (!start_worker(w)) {
+			close_books(w);
+			plan_restart(w);
+		} else
+			log_notice("worker %u was restarted (pid %d)", w->index, (int)w->pid);
+	}
+}
+
+/* ---- reload ------------------------------------------------------------------------------- */
+
+/* What only a restart can change; said once, in one line. */
+static void
+tell_what_waits(const struct settings *old, const struct settings *new)
+{
+	char line[256];
+	struct text t;
+
+	text_init(&t, line, sizeof line);
+	if (old->listener_count != new->listener_count ||
+	    memcmp(old->listeners, new->listeners, sizeof old->listeners) != 0)
+		text_put(&t, ", listeners");
+	if (old->workers != new->workers)
+		text_put(&t, ", workers");
+	if (strcmp(old->user, new->user) != 0)
+		text_put(&t, ", user");
+	if (old->limits.source_prefix4 != new->limits.source_prefix4 ||
+	    old->limits.source_prefix6 != new->limits.source_prefix6)
+		text_put(&t, ", limits.source-prefix");
+	if (t.len > 0)
+		log_notice("changed settings that wait for a restart: %s", line + 2);
+}
+
+static void
+reload(void)
+{
+	if (parent.draining)
+		return;
+	if (parent.compile_pid != 0) {
+		parent.reload_again = true;
+		return;
+	}
+	notify_reloading();
+	parent.compile_pid = compile_start(parent.options.path,
+	    parent.options.foreground && isatty(STDERR_FILENO) == 1, &parent.compile);
+	if (parent.compile_pid == -1) {
+		parent.compile_pid = 0;
+		notify_tell("READY=1");
+		return;
+	}
+	fcntl(parent.compile.fd, F_SETFL, fcntl(parent.compile.fd, F_GETFL) | O_NONBLOCK);
+}
+
+static void
+reload_failed(const struct ipc_compiled *result)
+{
+	log_error("reload refused, the old policy stays: %u error%s", result->errors,
+	    result->errors == 1 ? "" : "s");
+	send_to(&parent.ledger, IPC_POLICY_REFUSED, result, sizeof *result, NULL, 0);
+	notify_tell("READY=1");
+}
+
+static void
+reload_taken(const struct ipc_compiled *result, const int fds[2])
+{
+	const struct settings old = *parent.settings;
+
+	if (!keep_images(fds)) {
+		reload_failed(result);
+		return;
+	}
+	tell_what_waits(&old, parent.settings);
+	parent.takes_awaited = 0;
+	parent.revoked = 0;
+	send_policy(&parent.ledger, &parent.images[0]); /* it must know the rules before it hears of them */
+	if (strcmp(old.audit.file, parent.settings->audit.file) != 0)
+		send_audit_file();
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].pid != 0) {
+			send_policy(&parent.workers[i], &parent.images[0]);
+			parent.takes_awaited++;
+		}
+	log_notice("reloaded '%s': policy %02x%02x%02x%02x%02x%02x, %u rule%s, %u warning%s",
+	    parent.options.path, result->hash[0], result->hash[1], result->hash[2], result->hash[3],
+	    result->hash[4], result->hash[5], result->rules, result->rules == 1 ? "" : "s",
+	    result->warnings, result->warnings == 1 ? "" : "s");
+}
+
+static void
+compile_ready(void)
+{
+	struct ipc_compiled result;
+	int fds[2];
+	enum compiled r = compile_hear(&parent.compile, &parent.problems, &result, fds);
+
+	if (r == COMPILE_MORE)
+		return;
+	close(parent.compile.fd);
+	parent.compile.fd = -1;
+	show_problems(&parent.problems);
+	buffer_free(&parent.problems);
+	if (r == COMPILE_OK)
+		reload_taken(&result, fds);
+	else
+		reload_failed(&result);
+	/* compile_pid is cleared when it is waited for */
+}
+
+/* ---- what children say ---------------------------------------------------------------------- */
+
+static void
+announce(void)
+{
+	char line[1024], at[ENDPOINT_TEXT];
+	struct text t;
+
+	text_init(&t, line, sizeof line);
+	for (uint32_t i = 0; i < parent.bound.listeners.count; i++) {
+		const struct ipc_listener *l = &parent.bound.listeners.list[i];
+
+		endpoint_format(&l->at, at);
+		text_putf(&t, "%s%s %s", i > 0 ? ", " : "", parent.settings->listeners[l->listener].name, at);
+	}
+	log_notice("ready: %u worker%s, listening on %s", parent.worker_count,
+	    parent.worker_count == 1 ? "" : "s", line);
+	notify_tell("READY=1\nSTATUS=ready");
+	if (parent.options.ready_fd != -1) {
+		char ok = EXIT_CLEAN;
+
+		dup2(STDOUT_FILENO, STDERR_FILENO); /* /dev/null: the caller's terminal is free */
+
+		if (write(parent.options.ready_fd, &ok, 1) != 1)
+			log_debug("nobody waited for readiness");
+		close(parent.options.ready_fd);
+		parent.options.ready_fd = -1;
+	}
+	parent.announced = true;
+}
+
+static bool
+all_ready(void)
+{
+	bool ready = parent.ledger.ready;
+
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		ready = ready && parent.workers[i].ready;
+	return ready;
+}
+
+static void
+policy_taken(const struct ipc_policy_taken *taken)
+{
+	if (taken->generation != parent.images[0].number || parent.takes_awaited == 0)
+		return;
+	parent.revoked += taken->revoked;
+	if (--parent.takes_awaited > 0)
+		return;
+	if (parent.revoked > 0)
+		log_notice("the new policy ended %u session%s", parent.revoked,
+		    parent.revoked == 1 ? "" : "s");
+	notify_tell("READY=1");
+}
+
+static void
+audit_state(const struct ipc_audit_state *state)
+{
+	static const char *const words[] = {"ok", "refusing new sessions", "dropping records"};
+	char status[128];
+
+	if (state->state > 2)
+		return;
+	if (state->state == 0)
+		log_notice("the audit file is written again");
+	else
+		log_error("cannot write the audit file: %s; %s when the books are full",
+		    strerror((int)state->error), words[state->state]);
+	snprintf(status, sizeof status, "STATUS=%s", state->state == 0 ? "ready" : words[state->state]);
+	notify_tell(status);
+}
+
+static void
+child_ready(struct child *c)
+{
+	static struct message m;
+	int got;
+
+	while (c->pid != 0 && (got = channel_receive(&c->channel, &m)) != 0) {
+		if (got == -1 && errno == EAGAIN)
+			return;
+		if (got == -1) {
+			log_error("illegal message from %s %u, it is ended",
+			    c->role == ROLE_WORKER ? "worker" : "the ledger", c->index);
+			kill(c->pid, SIGKILL);
+			return;
+		}
+		if (m.type == IPC_READY)
+			c->ready = true;
+		else if (m.type == IPC_POLICY_TAKEN && c->role == ROLE_WORKER)
+			policy_taken(m.body);
+		else if (m.type == IPC_AUDIT_STATE)
+			audit_state(m.body);
+		message_close_fds(&m);
+	}
+}
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+static void
+drain(bool quickly)
+{
+	struct ipc_drain body = {quickly ? 1000 : parent.settings->timeouts.drain};
+
+	/* A second signal: at once. A third: by force. */
+	parent.stop_signals++;
+	if (parent.stop_signals > 1)
+		body.within_ms = 0;
+	if (!parent.draining) {
+		notify_tell("STOPPING=1");
+		log_notice("stopping: sessions have %u ms to end", body.within_ms);
+	}
+	parent.draining = true;
+	parent.force_ms = parent.stop_signals > 2 ? now_ms() : now_ms() + body.within_ms + SLACK_MS;
+	for (unsigned i = 0; i < parent.worker_count; i++) {
+		parent.workers[i].restart_ms = 0;
+		if (parent.workers[i].pid != 0)
+			send_to(&parent.workers[i], IPC_DRAIN, &body, sizeof body, NULL, 0);
+	}
+	if (!workers_left() && !parent.ledger_draining)
+		drain_ledger();
+}
+
+static void
+reap(void)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == parent.compile_pid) {
+			while (parent.compile.fd != -1)
+				compile_ready();
+			parent.compile_pid = 0;
+			if (parent.reload_again) {
+				parent.reload_again = false;
+				reload();
+			}
+			continue;
+		}
+		if (pid == parent.ledger.pid)
+			child_died(&parent.ledger, status);
+		for (unsigned i = 0; i < parent.worker_count; i++)
+			if (pid == parent.workers[i].pid)
+				child_died(&parent.workers[i], status);
+	}
+}
+
+static void
+signal_ready(void)
+{
+	struct signalfd_siginfo info;
+
+	while (read(parent.signals, &info, sizeof info) == sizeof info)
+		switch (info.ssi_signo) {
+		case SIGCHLD:
+			reap();
+			break;
+		case SIGHUP:
+			reload();
+			break;
+		case SIGUSR1:
+			send_audit_file();
+			break;
+		case SIGINT:
+			drain(parent.options.foreground);
+			break;
+		case SIGTERM:
+			drain(false);
+			break;
+		}
+}
+
+static bool
+take_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	parent.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return parent.signals != -1;
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+static void
+force(void)
+{
+	log_warning("not all ended in time, the rest is ended by force");
+	parent.force_ms = 0;
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].pid != 0)
+			kill(parent.workers[i].pid, SIGKILL);
+	if (parent.ledger_draining && parent.ledger.pid != 0)
+		kill(parent.ledger.pid, SIGKILL);
+}
+
+static int
+wait_ms(int64_t until)
+{
+	int64_t now = now_ms(), next = until;
+	const struct child *l = &parent.ledger;
+
+	if (parent.force_ms != 0 && (next == 0 || parent.force_ms < next))
+		next = parent.force_ms;
+	if (l->restart_ms != 0 && (next == 0 || l->restart_ms < next))
+		next = l->restart_ms;
+	for (unsigned i = 0; i < parent.worker_count; i++) {
+		int64_t at = parent.workers[i].restart_ms;
+
+		if (at != 0 && (next == 0 || at < next))
+			next = at;
+	}
+	if (next == 0)
+		return -1;
+	return next > now ? (int)(next - now) : 0;
+}
+
+/* One wait and all that came of it. until: 0 or the latest time to return. */
+static void
+round_once(int64_t until)
+{
+	struct pollfd fds[WORKERS_MAX + 3];
+	struct child *of[WORKERS_MAX + 3] = {NULL};
+	unsigned n = 0;
+
+	fds[n++] = (struct pollfd){.fd = parent.signals, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = parent.compile_pid != 0 ? parent.compile.fd : -1,
+	    .events = POLLIN};
+	/* A child that is gone is told by SIGCHLD: its closed channel must not keep us awake. */
+	if (parent.ledger.pid != 0) {
+		of[n] = &parent.ledger;
+		fds[n++] = (struct pollfd){.fd = parent.ledger.channel.fd, .events = POLLIN};
+	}
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].pid != 0) {
+			of[n] = &parent.workers[i];
+			fds[n++] = (struct pollfd){.fd = parent.workers[i].channel.fd, .events = POLLIN};
+		}
+	if (poll(fds, n, wait_ms(until)) == -1 && errno != EINTR) {
+		log_error("cannot poll: %s", strerror(errno));
+		return;
+	}
+	for (unsigned i = 2; i < n; i++)
+		if ((fds[i].revents & POLLIN) != 0)
+			child_ready(of[i]);
+	if (parent.compile_pid != 0 && parent.compile.fd != -1 && fds[1].revents != 0)
+		compile_ready();
+	signal_ready();
+	restart_due();
+	if (parent.force_ms != 0 && now_ms() >= parent.force_ms)
+		force();
+}
+
+static unsigned
+processors(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
+}
+
+static bool
+wait_ready(void)
+{
+	int64_t until = now_ms() + START_MS;
+
+	while (!all_ready() && !parent.draining && now_ms() < until)
+		round_once(until);
+	if (parent.draining)
+		return true; /* a signal during start: the end is on its way */
+	if (!all_ready())
+		log_error("not all processes are ready after %d s", START_MS / 1000);
+	return all_ready();
+}
+
+static bool
+start_children(void)
+{
+	parent.tally = tally_create(parent.settings->limits.sessions);
+	if (parent.tally == -1) {
+		log_error("cannot make the tally: %s", strerror(errno));
+		return false;
+	}
+	parent.ledger = (struct child){.role = ROLE_LEDGER, .books = -1, .bell = -1};
+	parent.ledger.channel.fd = -1;
+	if (!start_ledger())
+		return false;
+	parent.worker_count = parent.settings->workers != 0 ? parent.settings->workers : processors();
+	if (parent.worker_count > WORKERS_MAX)
+		parent.worker_count = WORKERS_MAX;
+	for (unsigned i = 0; i < parent.worker_count; i++) {
+		parent.workers[i] = (struct child){.role = ROLE_WORKER, .index = i, .books = -1, .bell = -1};
+		parent.workers[i].channel.fd = -1;
+	}
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (!start_worker(&parent.workers[i]))
+			return false;
+	return wait_ready();
+}
+
+static int
+fail(int status)
+{
+	char byte = (char)status;
+
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].pid != 0)
+			kill(parent.workers[i].pid, SIGKILL);
+	if (parent.ledger.pid != 0)
+		kill(parent.ledger.pid, SIGKILL);
+	if (parent.options.ready_fd != -1 && write(parent.options.ready_fd, &byte, 1) != 1)
+		log_debug("nobody waited for readiness");
+	return status;
+}
+
+int
+parent_check(const char *path)
+{
+	struct ipc_compiled result;
+	int fds[2];
+
+	parent.options.foreground = true;
+	if (compile_wait(path, &result, fds) != COMPILE_OK)
+		return EXIT_CONFIGURATION;
+	printf("%s: ok, %u rule%s, %u warning%s\n", path, result.rules, result.rules == 1 ? "" : "s",
+	    result.warnings, result.warnings == 1 ? "" : "s");
+	return EXIT_CLEAN;
+}
+
+int
+parent_run(const struct parent_options *o)
+{
+	struct ipc_compiled result;
+	int fds[2];
+
+	parent.options = *o;
+	parent.compile.fd = -1;
+	privileges_descriptors();
+	if (compile_wait(o->path, &result, fds) != COMPILE_OK || !keep_images(fds))
+		return fail(EXIT_CONFIGURATION);
+	if (!bind_listeners(parent.settings, &parent.bound))
+		return fail(EXIT_CANNOT_BIND);
+	if (!o->foreground) /* until here the caller reads our words; from here on they are for syslog */
+		log_open("parent", false, log_most());
+	if (!take_signals() || !privileges_account(parent.settings->user, &parent.account) ||
+	    !start_children())
+		return fail(EXIT_CANNOT_START);
+	if (!parent.draining)
+		announce();
+	while (!(parent.draining && !workers_left() && parent.ledger.pid == 0))
+		round_once(0);
+	log_notice("stopped");
+	return EXIT_CLEAN;
+}
