@@ -71,7 +71,7 @@ static struct {
 	struct generation images[IMAGES_KEPT]; /* newest first */
 	unsigned image_count;
 	struct bound bound;
-	int signals, tally;
+	int signals, tally, sequence;
 	struct child ledger, workers[WORKERS_MAX];
 	unsigned worker_count;
 	/* a reload in progress */
@@ -309,7 +309,7 @@ start_ledger(void)
 {
 	struct child *l = &parent.ledger;
 
-	if (!spawn(l) || !send_to(l, IPC_TALLY, NULL, 0, &parent.tally, 1))
+	if (!spawn(l) || !send_to(l, IPC_TALLY, NULL, 0, (int[]){parent.tally, parent.sequence}, 2))
 		return false;
 	for (unsigned i = parent.image_count; i-- > 0;)
 		send_policy(l, &parent.images[i]);
@@ -864,7 +864,9 @@ static bool
 start_children(void)
 {
 	parent.tally = tally_create(parent.settings->limits.sessions);
-	if (parent.tally == -1) {
+	parent.sequence = memfd_create("sequence", MFD_CLOEXEC);
+	if (parent.tally == -1 || parent.sequence == -1 ||
+	    ftruncate(parent.sequence, LEDGER_SEQUENCE_BYTES) == -1) {
 		log_error("cannot make the tally: %s", strerror(errno));
 		return false;
 	}

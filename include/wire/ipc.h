@@ -21,7 +21,8 @@ enum ipc_type {
 	IPC_NONE,
 	/* parent -> worker, ledger */
 	IPC_BOOKS,	  /* ipc_books; 2 fds: books memfd, bell eventfd. worker: its own; ledger: one per worker */
-	IPC_TALLY,	  /* empty; 1 fd: tally memfd (shared limits). worker, ledger */
+	IPC_TALLY,	  /* empty; tally memfd (shared limits); to the ledger also the memfd of its
+			   * sequence numbers. worker: 1 fd, ledger: 2 */
 	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
 	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd. worker, ledger */
 	IPC_START,	  /* empty: begin accepting. worker */

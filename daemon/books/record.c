@@ -1,0 +1,826 @@
+/*
+ * books/record.c - see books/record.h: what the ledger writes of a session, as NDJSON by the
+ * Elastic Common Schema (AUDIT.md: fixed key order, ASCII) or as one line for a terminal.
+ * Runs in the ledger; pure but for the time zone of the short form; never blocks.
+ *
+ * Strings that came from outside are told up to a limit. A line that would still be too long is
+ * told again with shorter strings; what is not a string always fits.
+ */
+#include "books/record.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define LIT(t, s) text_put_bytes((t), "" s, sizeof(s) - 1)
+
+/* How many bytes of a string are told; the second when the first makes too long a line. */
+static const size_t string_limits[] = {255, 40};
+
+struct event_row {
+	const char *action, *type, *outcome, *number;
+	const char *word, *colour; /* short form */
+};
+
+static const struct event_row events[EVENT_COUNT] = {
+    [EVENT_NONE] = {"none", "\"info\"", "unknown", "0", "none", ""},
+    [EVENT_START] = {"session-start", "\"connection\",\"start\",\"allowed\"", "success", "1",
+		     "open", "\033[32m"},
+    [EVENT_DENY] = {"session-deny", "\"connection\",\"denied\"", "failure", "1", "deny",
+		    "\033[1;31m"},
+    [EVENT_FAIL] = {"session-fail", "\"connection\",\"end\"", "failure", "1", "fail", "\033[33m"},
+    [EVENT_END] = {"session-end", "\"connection\",\"end\"", "success", "2", "close", "\033[36m"},
+};
+
+const char *
+record_action(enum books_event e)
+{
+	return e < EVENT_COUNT ? events[e].action : events[EVENT_NONE].action;
+}
+
+/* The bits of a card's auth, lowest first: rules.h AUTH_PAM, AUTH_FILE, ... */
+static const struct {
+	const char *word, *assurance;
+} ways[] = {{"pam", "proven"},  {"file", "proven"},    {"gssapi", "proven"},
+	    {"chap", "proven"}, {"ident", "asserted"}, {"userid", "asserted"}};
+
+static unsigned
+way_of(const struct card *c)
+{
+	unsigned i;
+
+	for (i = 0; i < COUNT(ways); i++)
+		if (c->auth & 1u << i)
+			break;
+	return i;
+}
+
+static const char *const commands[] = {NULL, "connect", "bind", "udp-associate"};
+
+static bool
+given(const char *s)
+{
+	return s != NULL && *s != '\0';
+}
+
+/* -- ECS ------------------------------------------------------------------------------------ */
+
+static void
+put_time(struct text *t, int64_t ns)
+{
+	text_put_char(t, '"');
+	text_put_time(t, ns < 0 ? 0 : ns); /* a broken worker's card may hold anything */
+	text_put_char(t, '"');
+}
+
+/* A long of ECS has a sign. */
+static void
+put_long(struct text *t, uint64_t v)
+{
+	text_put_u64(t, v > INT64_MAX ? INT64_MAX : v);
+}
+
+/* Opens an object at its first member and separates the others. */
+static void
+member(struct text *t, bool *any, const char *object, const char *name)
+{
+	if (*any) {
+		text_put_char(t, ',');
+	} else if (object != NULL) {
+		LIT(t, ",\"");
+		text_put(t, object);
+		LIT(t, "\":{");
+	}
+	*any = true;
+	text_put_char(t, '"');
+	text_put(t, name);
+	LIT(t, "\":");
+}
+
+static void
+close_object(struct text *t, bool any)
+{
+	if (any)
+		text_put_char(t, '}');
+}
+
+static void
+put_string(struct text *t, const char *s, size_t limit)
+{
+	text_put_json(t, s, strlen(s), limit);
+}
+
+static void
+put_address(struct text *t, const struct addr *a)
+{
+	char buf[ADDR_TEXT];
+
+	text_put_char(t, '"');
+	text_put_bytes(t, buf, addr_format(a, buf));
+	text_put_char(t, '"');
+}
+
+static void
+put_event(struct text *t, const struct record *r, const char *id)
+{
+	const struct card *c = r->card;
+	const struct event_row *e = &events[r->event];
+
+	LIT(t, ",\"event\":{\"kind\":\"event\",\"category\":[\"network\",\"session\"],\"type\":[");
+	text_put(t, e->type);
+	LIT(t, "],\"action\":\"");
+	text_put(t, e->action);
+	LIT(t, "\",\"outcome\":\"");
+	text_put(t, e->outcome);
+	LIT(t, "\",\"id\":\"");
+	text_put_bytes(t, id, BOOKS_ID - 1);
+	text_put_char(t, '-');
+	text_put(t, e->number);
+	text_put_char(t, '"');
+	if (r->event == EVENT_END) {
+		LIT(t, ",\"start\":");
+		put_time(t, c->start_ns);
+		LIT(t, ",\"end\":");
+		put_time(t, c->end_ns);
+		LIT(t, ",\"duration\":");
+		put_long(t, c->duration_ns);
+	}
+	if (given(r->ending)) {
+		LIT(t, ",\"reason\":");
+		put_string(t, r->ending, 64);
+	}
+	text_put_char(t, '}');
+}
+
+static void
+put_user(struct text *t, const struct record *r, size_t limit)
+{
+	char user[256];
+	size_t len = card_string(r->books, r->card, CARD_USER, user);
+
+	if (len == 0)
+		return;
+	LIT(t, ",\"user\":{\"name\":");
+	text_put_json(t, user, len, limit);
+	text_put_char(t, '}');
+}
+
+static void
+put_source(struct text *t, const struct record *r)
+{
+	const struct card *c = r->card;
+
+	LIT(t, ",\"source\":{\"ip\":");
+	put_address(t, &c->source);
+	LIT(t, ",\"port\":");
+	text_put_u64(t, c->source_port);
+	if (c->flags & CARD_HAS_NAT) {
+		LIT(t, ",\"nat\":{\"ip\":");
+		put_address(t, &c->nat);
+		LIT(t, ",\"port\":");
+		text_put_u64(t, c->nat_port);
+		text_put_char(t, '}');
+	}
+	if (r->event == EVENT_END) {
+		LIT(t, ",\"bytes\":");
+		put_long(t, c->up);
+	}
+	text_put_char(t, '}');
+}
+
+static void
+put_destination(struct text *t, const struct record *r, size_t limit)
+{
+	const struct card *c = r->card;
+	char name[256];
+	size_t len = card_string(r->books, c, CARD_NAME, name);
+	bool any = false;
+
+	if (len > 0) {
+		member(t, &any, "destination", "domain");
+		text_put_json(t, name, len, limit);
+	}
+	if (c->flags & CARD_HAS_ADDRESS) {
+		member(t, &any, "destination", "ip");
+		put_address(t, &c->destination);
+	}
+	if (c->flags & CARD_HAS_REQUEST) {
+		member(t, &any, "destination", "port");
+		text_put_u64(t, c->destination_port);
+	}
+	if (r->event == EVENT_END) {
+		member(t, &any, "destination", "bytes");
+		put_long(t, c->down);
+	}
+	close_object(t, any);
+}
+
+static void
+put_network(struct text *t, const struct card *c)
+{
+	LIT(t, ",\"network\":{\"transport\":");
+	if (c->command == 3)
+		LIT(t, "\"udp\"");
+	else
+		LIT(t, "\"tcp\"");
+	if (c->flags & CARD_HAS_ADDRESS) {
+		if (addr_is4(&c->destination))
+			LIT(t, ",\"type\":\"ipv4\"");
+		else
+			LIT(t, ",\"type\":\"ipv6\"");
+	}
+	LIT(t, ",\"protocol\":\"socks\"}");
+}
+
+static void
+put_observer(struct text *t, const char *hostname, const char *version, const char *listener)
+{
+	bool any = false;
+
+	if (given(hostname)) {
+		member(t, &any, "observer", "hostname");
+		put_string(t, hostname, 64);
+	}
+	member(t, &any, "observer", "product");
+	LIT(t, "\"sallyport\"");
+	if (given(version)) {
+		member(t, &any, "observer", "version");
+		put_string(t, version, 32);
+	}
+	if (given(listener)) {
+		member(t, &any, "observer", "ingress");
+		LIT(t, "{\"interface\":{\"name\":");
+		put_string(t, listener, 64);
+		LIT(t, "}}");
+	}
+	close_object(t, any);
+}
+
+static void
+put_rule(struct text *t, const struct record *r, size_t limit)
+{
+	bool any = false;
+
+	if (given(r->rule)) {
+		member(t, &any, "rule", "id");
+		put_string(t, r->rule, 64);
+	}
+	if (given(r->reference)) {
+		member(t, &any, "rule", "reference");
+		put_string(t, r->reference, limit);
+	}
+	close_object(t, any);
+}
+
+static void
+put_stage_times(struct text *t, const struct card *c)
+{
+	static const char *const stages[STAGE_TIMES] = {
+	    [STAGE_HANDSHAKE] = "handshake", [STAGE_AUTH] = "auth",
+	    [STAGE_IDENT] = "ident",         [STAGE_DNS] = "dns",
+	    [STAGE_CONNECT] = "connect",     [STAGE_FIRST_BYTE] = "first_byte"};
+	bool any = false;
+	unsigned i;
+
+	for (i = 0; i < STAGE_TIMES; i++) {
+		char digits[4];
+		unsigned rest = c->us[i] % 1000;
+
+		if (c->us[i] == 0)
+			continue;
+		member(t, &any, "ms", stages[i]);
+		text_put_u64(t, c->us[i] / 1000);
+		digits[0] = '.';
+		digits[1] = (char)('0' + rest / 100);
+		digits[2] = (char)('0' + rest / 10 % 10);
+		digits[3] = (char)('0' + rest % 10);
+		text_put_bytes(t, digits, sizeof(digits));
+	}
+	close_object(t, any);
+}
+
+static void
+put_command(struct text *t, uint8_t command)
+{
+	text_put_char(t, '"');
+	if (command < COUNT(commands) && commands[command] != NULL)
+		text_put(t, commands[command]);
+	else
+		text_put_u64(t, command);
+	text_put_char(t, '"');
+}
+
+static void
+put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
+{
+	const struct card *c = r->card;
+	unsigned way = way_of(c);
+	char userid[256];
+	size_t len = card_string(r->books, c, CARD_USERID, userid);
+
+	LIT(t, ",\"socks\":{\"session\":\"");
+	text_put_bytes(t, id, BOOKS_ID - 1);
+	text_put_char(t, '"');
+	if (c->version != 0) {
+		LIT(t, ",\"version\":");
+		text_put_u64(t, c->version);
+	}
+	if (c->command != 0) {
+		LIT(t, ",\"command\":");
+		put_command(t, c->command);
+	}
+	if (len > 0) {
+		LIT(t, ",\"userid\":");
+		text_put_json(t, userid, len, limit);
+	}
+	LIT(t, ",\"auth\":\"");
+	text_put(t, way < COUNT(ways) ? ways[way].word : "none");
+	LIT(t, "\",\"assurance\":\"");
+	text_put(t, way < COUNT(ways) ? ways[way].assurance : "none");
+	text_put_char(t, '"');
+	if (r->event == EVENT_START || c->flags & CARD_REPLIED) {
+		LIT(t, ",\"reply\":");
+		text_put_u64(t, c->reply);
+	}
+	if (r->event != EVENT_START)
+		put_stage_times(t, c);
+	text_put_char(t, '}');
+}
+
+/* The policy in force: name, the first 12 hex digits of its hash, and why it said what it said. */
+static void
+put_policy(struct text *t, const char *name, const uint8_t *hash, const char *reason, size_t limit)
+{
+	bool any = false;
+
+	if (given(name)) {
+		member(t, &any, "policy", "name");
+		put_string(t, name, limit);
+	}
+	if (hash != NULL) {
+		member(t, &any, "policy", "hash");
+		text_put_char(t, '"');
+		text_put_hex(t, hash, 6);
+		text_put_char(t, '"');
+	}
+	if (given(reason)) {
+		member(t, &any, "policy", "reason");
+		put_string(t, reason, 32);
+	}
+	close_object(t, any);
+}
+
+static void
+put_audit(struct text *t, uint64_t seq)
+{
+	LIT(t, ",\"audit\":{\"seq\":");
+	put_long(t, seq);
+	LIT(t, "}}\n");
+}
+
+static void
+put_head(struct text *t, int64_t at_ns)
+{
+	LIT(t, "{\"@timestamp\":");
+	put_time(t, at_ns);
+	LIT(t, ",\"ecs\":{\"version\":\"8.11.0\"}");
+}
+
+size_t
+record_ecs(const struct record *r, char *buf)
+{
+	char id[BOOKS_ID];
+	struct text t;
+	size_t i;
+
+	books_id(r->books, r->card, id);
+	for (i = 0; i < COUNT(string_limits); i++) {
+		size_t limit = string_limits[i];
+
+		text_init(&t, buf, RECORD_MAX);
+		put_head(&t, r->at_ns);
+		put_event(&t, r, id);
+		put_user(&t, r, limit);
+		put_source(&t, r);
+		put_destination(&t, r, limit);
+		put_network(&t, r->card);
+		put_observer(&t, r->hostname, r->version, r->listener);
+		put_rule(&t, r, limit);
+		put_socks(&t, r, id, limit);
+		put_policy(&t, r->policy_name, r->policy_hash, r->reason, limit);
+		put_audit(&t, r->seq);
+		if (!t.cut)
+			break;
+	}
+	return t.len;
+}
+
+/* -- records that are not about a session --------------------------------------------------- */
+
+struct plain_row {
+	const char *action, *category, *type;
+	const char *word, *colour, *said; /* short form */
+};
+
+static const struct plain_row plain_rows[] = {
+    {"audit-start", "process", "start", "start", "\033[1m", "the ledger is open"},
+    {"audit-stop", "process", "end", "stop", "\033[1m", "the ledger is closed"},
+    {"audit-rotate", "file", "change", "file", "\033[1m", "a new audit file"},
+    {"policy-load", "configuration", "change", "load", "\033[1m", "policy in force"},
+    {"policy-refused", "configuration", "info", "keep", "\033[1;33m",
+     "new policy refused, the old one stays"},
+    {"worker-crash", "process", "end", "crash", "\033[1;31m", "a worker died"},
+};
+
+static const struct plain_row *
+plain_row(const char *action)
+{
+	static const struct plain_row other = {"", "process", "info", "note", "", ""};
+	size_t i;
+
+	for (i = 0; i < COUNT(plain_rows); i++)
+		if (strcmp(plain_rows[i].action, action) == 0)
+			return &plain_rows[i];
+	return &other;
+}
+
+static void
+put_plain_event(struct text *t, const struct record_plain *r)
+{
+	const struct plain_row *row = plain_row(r->action);
+
+	LIT(t, ",\"event\":{\"kind\":\"event\",\"category\":[\"");
+	text_put(t, row->category);
+	LIT(t, "\"],\"type\":[\"");
+	text_put(t, row->type);
+	LIT(t, "\"],\"action\":");
+	put_string(t, r->action, 32);
+	LIT(t, ",\"outcome\":");
+	put_string(t, r->outcome, 16);
+	if (given(r->reason)) {
+		LIT(t, ",\"reason\":");
+		put_string(t, r->reason, 64);
+	}
+	text_put_char(t, '}');
+}
+
+size_t
+record_plain_ecs(const struct record_plain *r, char *buf)
+{
+	struct text t;
+	size_t i;
+
+	for (i = 0; i < COUNT(string_limits); i++) {
+		size_t limit = string_limits[i];
+
+		text_init(&t, buf, RECORD_MAX);
+		put_head(&t, r->at_ns);
+		put_plain_event(&t, r);
+		if (given(r->text)) {
+			LIT(&t, ",\"message\":");
+			put_string(&t, r->text, limit * 4);
+		}
+		put_observer(&t, r->hostname, r->version, NULL);
+		put_policy(&t, r->policy_name, r->policy_hash, NULL, limit);
+		put_audit(&t, r->seq);
+		if (!t.cut)
+			break;
+	}
+	return t.len;
+}
+
+/* -- short: for people at a terminal -------------------------------------------------------- */
+
+#define DIM "\033[2m"
+#define BOLD "\033[1m"
+#define PLAIN "\033[0m"
+
+#define CLIENT_WIDTH 21 /* 255.255.255.255:65535 */
+#define TARGET_WIDTH 34
+#define RULE_WIDTH 20
+
+struct line {
+	struct text t;
+	bool colour;
+	size_t column, mark; /* columns that people see; where the field began */
+};
+
+static void
+say_colour(struct line *l, const char *escape)
+{
+	if (l->colour)
+		text_put(&l->t, escape);
+}
+
+/* Everything is ASCII here, so a byte is a column. */
+static void
+say(struct line *l, const char *s)
+{
+	size_t before = l->t.len;
+
+	text_put(&l->t, s);
+	l->column += l->t.len - before;
+}
+
+/* Bytes from outside: without marks where they are plain, else quoted. */
+static void
+say_name(struct line *l, const char *s, size_t len)
+{
+	size_t before = l->t.len, i;
+
+	for (i = 0; i < len; i++)
+		if (s[i] <= 0x20 || s[i] >= 0x7f || s[i] == '\'' || s[i] == '\\')
+			break;
+	if (i == len && len <= 255)
+		text_put_bytes(&l->t, s, len);
+	else
+		text_put_quoted(&l->t, s, len, 255);
+	l->column += l->t.len - before;
+}
+
+/* A sentence: what is not printable is shown as a dot. */
+static void
+say_sentence(struct line *l, const char *s)
+{
+	for (; *s != '\0'; s++, l->column++)
+		text_put_char(&l->t, *s >= 0x20 && *s <= 0x7e ? *s : '.');
+}
+
+static void
+say_endpoint(struct line *l, const struct addr *a, uint16_t port)
+{
+	struct endpoint e = {*a, port};
+	char buf[ENDPOINT_TEXT];
+
+	endpoint_format(&e, buf);
+	say(l, buf);
+}
+
+static void
+field_begin(struct line *l)
+{
+	l->mark = l->column;
+}
+
+static void
+field_end(struct line *l, size_t width)
+{
+	while (l->column - l->mark < width)
+		say(l, " ");
+}
+
+static void
+say_head(struct line *l, int64_t at_ns, const char *word, const char *colour)
+{
+	time_t seconds = (time_t)(at_ns / NS_PER_S);
+	char now[16];
+	struct tm tm;
+
+	say_colour(l, DIM);
+	if (localtime_r(&seconds, &tm) == NULL || strftime(now, sizeof(now), "%H:%M:%S", &tm) == 0)
+		memcpy(now, "--:--:--", 9);
+	say(l, now);
+	say_colour(l, PLAIN);
+	say(l, " ");
+	say_colour(l, colour);
+	field_begin(l);
+	say(l, word);
+	field_end(l, 5);
+	say_colour(l, PLAIN);
+	say(l, " ");
+}
+
+static void
+say_client(struct line *l, const struct record *r)
+{
+	const struct card *c = r->card;
+	char user[256];
+	size_t len = card_string(r->books, c, CARD_USER, user);
+
+	field_begin(l);
+	say_endpoint(l, &c->source, c->source_port);
+	if (len > 0) {
+		say(l, " ");
+		say_colour(l, BOLD);
+		say_name(l, user, len);
+		say_colour(l, PLAIN);
+	}
+	field_end(l, CLIENT_WIDTH);
+}
+
+static void
+say_target(struct line *l, const struct record *r)
+{
+	const struct card *c = r->card;
+	char name[256], address[ADDR_TEXT];
+	size_t len = card_string(r->books, c, CARD_NAME, name);
+
+	field_begin(l);
+	say_colour(l, BOLD);
+	if (len > 0) {
+		char port[8];
+
+		say_name(l, name, len);
+		snprintf(port, sizeof(port), ":%u", c->destination_port);
+		say(l, port);
+	} else if (c->flags & CARD_HAS_ADDRESS) {
+		say_endpoint(l, &c->destination, c->destination_port);
+	} else {
+		say(l, "-");
+	}
+	say_colour(l, PLAIN);
+	if (len > 0 && c->flags & CARD_HAS_ADDRESS && r->event == EVENT_START) {
+		addr_format(&c->destination, address);
+		say_colour(l, DIM);
+		say(l, " (");
+		say(l, address);
+		say(l, ")");
+		say_colour(l, PLAIN);
+	}
+	field_end(l, TARGET_WIDTH);
+	say(l, "  ");
+}
+
+static void
+say_rule(struct line *l, const struct record *r)
+{
+	if (!given(r->rule))
+		return;
+	field_begin(l);
+	say_colour(l, DIM);
+	say(l, "rule ");
+	say_colour(l, PLAIN);
+	say_name(l, r->rule, strlen(r->rule));
+	field_end(l, RULE_WIDTH);
+	say(l, "  ");
+}
+
+static void
+say_protocol(struct line *l, const struct card *c)
+{
+	char word[16];
+
+	if (c->version == 0)
+		return;
+	snprintf(word, sizeof(word), "socks%u", c->version);
+	say_colour(l, DIM);
+	say(l, word);
+	if (c->command > 1 && c->command < COUNT(commands)) {
+		say(l, " ");
+		say(l, commands[c->command]);
+	}
+	say_colour(l, PLAIN);
+}
+
+static void
+say_amounts(struct line *l, const struct card *c)
+{
+	struct text *t = &l->t;
+
+	text_put_size(t, c->up);
+	say_colour(l, DIM);
+	LIT(t, " up, ");
+	say_colour(l, PLAIN);
+	text_put_size(t, c->down);
+	say_colour(l, DIM);
+	LIT(t, " down, ");
+	say_colour(l, PLAIN);
+	text_put_duration(t, c->duration_ns);
+	LIT(t, "  ");
+}
+
+/* The ending in words. */
+static const char *const phrases[][2] = {
+    {"client-closed", "closed by client"},
+    {"target-closed", "closed by target"},
+    {"client-reset", "reset by client"},
+    {"target-reset", "reset by target"},
+    {"refused", "connection refused"},
+    {"unreachable", "target unreachable"},
+    {"connect-timeout", "target did not answer in time"},
+    {"name-not-found", "no such name"},
+    {"dns-failed", "name lookup failed"},
+    {"denied", "denied by policy"},
+    {"auth-failed", "authentication failed"},
+    {"auth-unavailable", "authentication not available"},
+    {"ident-unreachable", "no ident answer"},
+    {"ident-mismatch", "ident names another user"},
+    {"malformed", "not a valid request"},
+    {"not-socks", "not SOCKS"},
+    {"handshake-timeout", "no request in time"},
+    {"idle", "idle too long"},
+    {"lifetime", "lifetime over"},
+    {"limit", "over a limit"},
+    {"bind-timeout", "nobody called in time"},
+    {"bind-mismatch", "another peer called"},
+    {"revoked", "revoked by a new policy"},
+    {"killed", "killed by an operator"},
+    {"shutdown", "server is stopping"},
+    {"worker-crash", "worker died"},
+    {"internal", "internal error"},
+};
+
+/* Why the policy said no, where it was not simply a rule. */
+static const char *const denials[][2] = {
+    {"default", "denied: no rule allows it"},
+    {"resolves-in", "denied: the name leads where it may not"},
+    {"undetermined", "denied: could not be determined"},
+    {"self", "denied: this server itself"},
+};
+
+static const char *
+phrase_of(const char *const table[][2], size_t count, const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (strcmp(table[i][0], word) == 0)
+			return table[i][1];
+	return NULL;
+}
+
+static void
+say_ending(struct line *l, const char *ending, const char *reason)
+{
+	const char *words = NULL;
+
+	if (given(reason) && strcmp(ending, "denied") == 0)
+		words = phrase_of(denials, COUNT(denials), reason);
+	if (words == NULL)
+		words = phrase_of(phrases, COUNT(phrases), ending);
+	if (words != NULL)
+		say(l, words);
+	else
+		say_name(l, ending, strlen(ending));
+}
+
+static size_t
+line_end(struct line *l)
+{
+	/* no blanks at the end; a line that was cut is still a line */
+	while (l->t.len > 0 && l->t.p[l->t.len - 1] == ' ')
+		l->t.len--;
+	if (l->t.len > RECORD_MAX - 2)
+		l->t.len = RECORD_MAX - 2;
+	l->t.p[l->t.len++] = '\n';
+	l->t.p[l->t.len] = '\0';
+	return l->t.len;
+}
+
+size_t
+record_short(const struct record *r, char *buf)
+{
+	const struct event_row *e = &events[r->event];
+	struct line l = {.colour = r->colour};
+
+	text_init(&l.t, buf, RECORD_MAX);
+	say_head(&l, r->at_ns, e->word, e->colour);
+	say_client(&l, r);
+	say_colour(&l, DIM);
+	say(&l, " > ");
+	say_colour(&l, PLAIN);
+	say_target(&l, r);
+	say_rule(&l, r);
+	if (r->event == EVENT_START)
+		say_protocol(&l, r->card);
+	if (r->event == EVENT_END)
+		say_amounts(&l, r->card);
+	if (given(r->ending)) {
+		if (r->event != EVENT_END)
+			say_colour(&l, e->colour);
+		say_ending(&l, r->ending, r->reason);
+		if (r->event != EVENT_END)
+			say_colour(&l, PLAIN);
+	}
+	return line_end(&l);
+}
+
+size_t
+record_plain_short(const struct record_plain *r, char *buf)
+{
+	const struct plain_row *row = plain_row(r->action);
+	struct line l = {.colour = r->colour};
+
+	text_init(&l.t, buf, RECORD_MAX);
+	say_head(&l, r->at_ns, row->word, row->colour);
+	say(&l, row->said);
+	if (given(r->policy_name)) {
+		say(&l, ": ");
+		say_name(&l, r->policy_name, strlen(r->policy_name));
+	}
+	if (r->policy_hash != NULL) {
+		say_colour(&l, DIM);
+		say(&l, given(r->policy_name) ? " " : ": ");
+		text_put_hex(&l.t, r->policy_hash, 6);
+		say_colour(&l, PLAIN);
+	}
+	if (given(r->text)) {
+		say(&l, ": ");
+		say_sentence(&l, r->text);
+	}
+	return line_end(&l);
+}
