@@ -1,0 +1,153 @@
+/*
+ * main.c - sallyctl: the admin's tool.  The table of commands, and which one was meant.
+ *
+ * Needs no running server and no privilege for what is here; reads files, talks
+ * to nobody.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+
+#define OPERAND_CODE "[CODE|COMMAND]"
+
+static const struct ctl_option explain_options[] = {
+    {"from", 0, "ADDRESS", "the client's address"},
+    {"to", 0, "HOST:PORT", "the destination: a name or an address, IPv6 in brackets"},
+    {"user", 0, "NAME", "who the client is known to be; comes with --auth"},
+    {"groups", 0, "NAME,...", "the user's Unix groups"},
+    {"auth", 0, "WAY", "how: pam, file, gssapi, chap, ident or userid"},
+    {"command", 0, "WORD", "connect (default), bind or udp-associate"},
+    {"version", 0, "4|5", "of SOCKS; default 5"},
+    {"listener", 0, "NAME", "where the client came in"},
+    {"resolves", 0, "ADDRESS,...", "what the name resolves to; '' if to nothing"},
+    {"at", 0, "TIME", "'2026-11-24 10:00 Europe/Berlin' or RFC 3339; default now"},
+    {"batch", 0, "FILE", "a session a line in JSON; '-' is standard input"},
+    {"passed", 0, NULL, "in a batch: tell the rules passed over for a large policy, too"},
+    {NULL, 0, NULL, NULL},
+};
+
+const struct ctl_command ctl_commands[] = {
+    {"check", "", "check the files and tell every error",
+     "Checks a sallyport.conf or a policy with everything it includes, and runs its\n"
+     "tests. Exit status 0 if the server would load it, 1 if not.",
+     NULL, 0, 0, check_run},
+    {"explain", "", "what the policy says of a session, and why",
+     "Judges one session as the server would: the verdict, the rule that decided and,\n"
+     "for each rule passed over, the first condition that failed. A name is judged by\n"
+     "the addresses given with --resolves; nothing is looked up.\n"
+     "Exit status 0 if the session is allowed, 1 if not.\n"
+     "\n"
+     "With --batch, each line of FILE is a JSON object with the same words as keys\n"
+     "(arrays for groups and resolves, an integer for version), and each line of the\n"
+     "answer is the verdict in JSON. Exit status 0, or 2 if a line was bad.",
+     explain_options, 0, 0, explain_run},
+    {"test", "", "run the tests that stand in the policy",
+     "Runs the tests of the policy's tests section and shows what came out.\n"
+     "Exit status 0 if all passed, 1 if one failed.",
+     NULL, 0, 0, test_run},
+    {"settings", "[NAME]", "every setting of sallyport.conf, with its default",
+     "Lists the settings of sallyport.conf: name, type, default, bounds and meaning;\n"
+     "with NAME that one, or the section of that name.",
+     NULL, 0, 1, settings_run},
+    {"help", OPERAND_CODE, "explain the code of a problem, or a command",
+     "Explains a code such as E203 that 'sallyctl check' has shown, or a command.\n"
+     "Without an operand it lists the commands.",
+     NULL, 0, 1, help_run},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+const struct ctl_command *
+command_find(const char *name)
+{
+	for (const struct ctl_command *c = ctl_commands; c->name != NULL; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+void
+usage_put(struct buffer *out)
+{
+	buffer_puts(out, "usage: sallyctl COMMAND [options]\n"
+			 "       sallyctl --version\n"
+			 "\n"
+			 "commands:\n");
+	for (const struct ctl_command *c = ctl_commands; c->name != NULL; c++)
+		buffer_putf(out, "  %-10s %s\n", c->name, c->summary);
+	buffer_puts(out, "\n"
+			 "Each takes -c FILE (a sallyport.conf or a policy; default\n" SYSCONFDIR
+			 "/sallyport.conf), --json and --help.\n"
+			 "Exit status: 0 yes or clean, 1 no or findings, 2 could not be done.\n");
+}
+
+static int
+no_command(const char *word)
+{
+	const char *names[32], *near;
+	char shown[128];
+	struct text t;
+	size_t n = 0;
+
+	for (; ctl_commands[n].name != NULL && n + 1 < sizeof names / sizeof names[0]; n++)
+		names[n] = ctl_commands[n].name;
+	names[n] = NULL;
+	near = text_nearest(word, names);
+	text_init(&t, shown, sizeof shown);
+	text_put_quoted(&t, word, strlen(word), 64);
+	if (near != NULL)
+		return ctl_fail(NULL, "no command is called %s: did you mean '%s'?", shown, near);
+	return ctl_fail(NULL, "no command is called %s: see 'sallyctl --help'", shown);
+}
+
+static int
+about_the_tool(const char *word)
+{
+	struct buffer out = {0};
+
+	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+		buffer_puts(&out, "sallyctl " PACKAGE_VERSION "\n");
+	else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		usage_put(&out);
+	else
+		return no_command(word);
+	return ctl_done(&out, CTL_YES);
+}
+
+static bool
+wants_colour(void)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && (no == NULL || no[0] == '\0') &&
+	       (term == NULL || strcmp(term, "dumb") != 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct ctl_call call = {0};
+	struct buffer out = {0};
+
+	if (argc < 2) {
+		usage_put(&out);
+		fwrite(out.p, 1, out.len, stderr);
+		buffer_free(&out);
+		return CTL_FAILED;
+	}
+	call.command = command_find(argv[1]);
+	if (call.command == NULL)
+		return about_the_tool(argv[1]);
+	if (!options_parse(&call, argc - 2, argv + 2))
+		return CTL_FAILED;
+	call.colour = !call.json && wants_colour();
+	if (option_on(&call, "help")) {
+		options_help(call.command, &out);
+		return ctl_done(&out, CTL_YES);
+	}
+	return call.command->run(&call);
+}
