@@ -25,7 +25,7 @@ run_tests(struct rules_load *l, struct outcome *o)
 	struct court court;
 
 	if (policy == NULL) {
-		problems_add(&l->problems, "E299", (struct place){0},
+		problems_add(&l->problems, "E291", (struct place){0},
 			     "the compiled policy cannot be opened");
 		return;
 	}
