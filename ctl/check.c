@@ -57,10 +57,6 @@ put_good(const struct rules_load *l, const struct outcome *o, struct buffer *out
 		put_count(out, o->tests, "test");
 		buffer_puts(out, " passed");
 	}
-	if (l->problems.warnings > 0) {
-		buffer_puts(out, ", ");
-		put_count(out, l->problems.warnings, "warning");
-	}
 	buffer_putf(out, "\nat most %s of %s rules tested for any session\n",
 		    count_text(o->worst, worst), count_text(l->rule_count, all));
 }
@@ -68,15 +64,9 @@ put_good(const struct rules_load *l, const struct outcome *o, struct buffer *out
 static void
 put_bad(const struct rules_load *l, struct buffer *out)
 {
-	buffer_puts(out, ": ");
-	put_count(out, l->problems.errors, "error");
+	buffer_puts(out, ": the server would not load it\n");
 	if (l->problems.errors > PROBLEMS_KEEP)
-		buffer_putf(out, " (the first %d are shown)", PROBLEMS_KEEP);
-	if (l->problems.warnings > 0) {
-		buffer_puts(out, ", ");
-		put_count(out, l->problems.warnings, "warning");
-	}
-	buffer_puts(out, "\nthe server would not load this\n");
+		buffer_putf(out, "only the first %d errors are shown\n", PROBLEMS_KEEP);
 }
 
 static void

@@ -255,7 +255,7 @@ put_passed(struct page *p)
 		policy_terms(p->court->policy, one->rule, &terms);
 		buffer_putf(&p->out, "  %-*s  %-11s  %s", (int)width, terms.name, one->failed,
 			    p->style->dim);
-		why_put(&p->out, p->court, p->d, one);
+		why_put(&p->out, p->court, p->d, p->e, one);
 		buffer_putf(&p->out, "%s\n", p->style->off);
 	}
 }

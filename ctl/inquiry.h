@@ -58,7 +58,7 @@ const char *verdict_word(enum rules_verdict v);
 
 /* why.c: why a passed-over rule did not hold, in words. */
 void why_put(struct buffer *out, const struct court *court, const struct described *d,
-	     const struct rules_passed *passed);
+	     const struct rules_explanation *e, const struct rules_passed *passed);
 
 /* batch.c */
 struct ctl_call;

@@ -11,13 +11,13 @@
 #include "ctl/inquiry.h"
 #include "rules/model.h"
 
-#define WORDS_SHOWN 6
+#define WORDS_SHOWN 6 /* of a rule's own, before "and 3 more" */
 
 struct why {
 	struct buffer *out;
-	const struct court *court;
 	const struct model_rule *rule;
 	const struct described *d;
+	const struct addr *address; /* the one that speaks for the session; NULL: only a name */
 };
 
 /* "feed, feed-names and 3 more" */
@@ -42,28 +42,21 @@ put_client(const struct why *w)
 	buffer_puts(w->out, text);
 }
 
-/* The name, the literal, or the name and what it leads to. */
+/* The name and the answer that speaks for the session, or the literal. */
 static void
 put_destination(const struct why *w)
 {
-	const struct rules_facts *f = &w->d->facts;
 	char text[ADDR_TEXT];
 
-	if (f->name == NULL) {
-		addr_format(&f->address, text);
-		buffer_puts(w->out, text);
+	if (w->d->facts.name != NULL)
+		put_shown(w->out, w->d->facts.name);
+	if (w->address == NULL)
 		return;
-	}
-	put_shown(w->out, f->name);
-	for (size_t i = 0; i < w->d->resolve_count && i < WORDS_SHOWN; i++) {
-		addr_format(&w->d->resolves[i], text);
-		buffer_puts(w->out, i == 0 ? " (" : ", ");
+	addr_format(w->address, text);
+	if (w->d->facts.name != NULL)
+		buffer_putf(w->out, " (%s)", text);
+	else
 		buffer_puts(w->out, text);
-	}
-	if (w->d->resolve_count > WORDS_SHOWN)
-		buffer_puts(w->out, ", ...");
-	if (w->d->resolve_count > 0)
-		buffer_puts(w->out, ")");
 }
 
 static void
@@ -275,12 +268,24 @@ static const struct {
     {"mode", why_mode},
 };
 
+/* Semantics 6: the first answer that is allowed, else the first. */
+static const struct addr *
+speaking(const struct described *d, const struct rules_explanation *e)
+{
+	if (d->facts.name == NULL)
+		return &d->facts.address;
+	for (size_t i = 0; i < e->address_count; i++)
+		if (e->addresses[i].answer.verdict != RULES_DENY)
+			return &e->addresses[i].address;
+	return e->address_count > 0 ? &e->addresses[0].address : NULL;
+}
+
 void
 why_put(struct buffer *out, const struct court *court, const struct described *d,
-	const struct rules_passed *passed)
+	const struct rules_explanation *e, const struct rules_passed *passed)
 {
 	const struct rules_model *m = court->load->model;
-	struct why w = {out, court, NULL, d};
+	struct why w = {out, NULL, d, speaking(d, e)};
 
 	if (m == NULL || passed->rule < 0 || (size_t)passed->rule >= m->rule_count)
 		return;
