@@ -62,14 +62,6 @@ put_good(const struct rules_load *l, const struct outcome *o, struct buffer *out
 }
 
 static void
-put_bad(const struct rules_load *l, struct buffer *out)
-{
-	buffer_puts(out, ": the server would not load it\n");
-	if (l->problems.errors > PROBLEMS_KEEP)
-		buffer_putf(out, "only the first %d errors are shown\n", PROBLEMS_KEEP);
-}
-
-static void
 put_summary(const struct ctl_call *call, const struct rules_load *l, const struct outcome *o,
 	    struct buffer *out)
 {
@@ -83,7 +75,7 @@ put_summary(const struct ctl_call *call, const struct rules_load *l, const struc
 	if (good)
 		put_good(l, o, out);
 	else
-		put_bad(l, out);
+		buffer_puts(out, ": the server would not load it\n");
 }
 
 static int

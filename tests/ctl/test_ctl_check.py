@@ -29,13 +29,12 @@ def test_a_mistake_is_shown_with_its_place(ctl):
                              "}\n")
     done = ctl.run("check", "-c", "policy.conf")
     assert done.returncode == 1
-    assert done.stdout.startswith(
-        'error[E203]: no service is called "htps"\n'
-        "  --> policy.conf:5:25\n"
-        "  |\n"
-        '5 |   to = "any"; service = "htps"\n'
-        "  |                         ^^^^^^\n"
-        '  = help: did you mean "https"?  (policy.conf:1:13)\n'), done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0] == 'error[E203]: no service is called "htps"'
+    assert lines[1].strip() == "--> policy.conf:5:25"
+    assert lines[3].lstrip() == '5 |   to = "any"; service = "htps"'
+    assert lines[4].strip() == "|                         ^^^^^^"
+    assert lines[5].strip() == '= help: did you mean "https"?  (policy.conf:1:13)'
     assert done.stdout.endswith("\n1 error\n"
                                 "policy.conf is not good: the server would not load it\n")
     answer = ctl.json("check", "-c", "policy.conf", status=1)
@@ -54,8 +53,7 @@ def test_every_error_up_to_a_hundred(ctl):
     assert [e["line"] for e in answer["errors"]] == list(range(2, 102))
     done = ctl.run("check", "-c", "p.conf")
     assert done.stdout.count("error[E203]") == 100
-    assert "\n150 errors\n" in done.stdout
-    assert done.stdout.endswith("only the first 100 errors are shown\n")
+    assert "\n150 errors (the first 100 are shown)\n" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["check", "explain", "test"])

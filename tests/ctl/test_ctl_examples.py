@@ -7,10 +7,19 @@ A mark before a block says what it is:
     server, client, web   the server in one terminal, curl in the other (see test_client)
     dev         words of ./dev
 A block without a mark in a page that has marks is no example.
+
+    test_ctl_examples.py BUILD    puts the output of today into every shell example: read the
+                                  difference before you commit it
 """
 import os
 import re
+import shlex
+import signal
+import socket
 import subprocess
+import sys
+import tempfile
+import time
 
 import pytest
 
@@ -19,25 +28,34 @@ PAGES = ["README.md", "docs/sallyctl.1", "docs/sallyportd.8", "docs/sallyport.co
          "docs/sallyport-policy.5", "docs/sallyport-audit.5"]
 
 
-def markdown_examples(text):
-    pattern = r"<!-- example: ([^\n]*?) -->\n```[a-z]*\n(.*?)```\n"
-    return [(m[1], m[2]) for m in re.finditer(pattern, text, re.S)]
+MARKDOWN = (r"(<!-- example: ([^\n]*?) -->\n```[a-z]*\n)(.*?)(```\n)", False)
+MDOC = (r'(\.\\" example: ([^\n]*)\n\.Bd [^\n]*\n)(.*?)(\.Ed\n)', True)
 
 
 def unescape(text):
-    text = text.replace("\\(dq", '"').replace("\\(en", "-").replace("\\&", "")
+    text = text.replace("\\(dq", '"').replace("\\&", "")
     return text.replace("\\e", "\\")
 
 
-def mdoc_examples(text):
-    pattern = r'\.\\" example: ([^\n]*)\n\.Bd [^\n]*\n(.*?)\.Ed\n'
-    return [(m[1], unescape(m[2])) for m in re.finditer(pattern, text, re.S)]
+def escape(text):
+    lines = text.replace("\\", "\\e").splitlines(keepends=True)
+    return "".join("\\&" + line if line[:1] in ".'" else line for line in lines)
+
+
+def form_of(page):
+    return MARKDOWN if page.endswith(".md") else MDOC
+
+
+def read(page):
+    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+        return file.read()
 
 
 def examples(page):
-    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
-        text = file.read()
-    found = markdown_examples(text) if page.endswith(".md") else mdoc_examples(text)
+    text = read(page)
+    pattern, is_mdoc = form_of(page)
+    found = [(m[2], unescape(m[3]) if is_mdoc else m[3])
+             for m in re.finditer(pattern, text, re.S)]
     marks = len(re.findall(r'^(?:<!--|\.\\") example: ', text, re.M))
     assert len(found) == marks, f"{page}: a mark without its block"
     return found
@@ -56,10 +74,16 @@ def commands(block):
     return out
 
 
+def shell(command, folder, programs):
+    env = dict(os.environ, PATH=programs + os.pathsep + os.environ["PATH"])
+    return subprocess.run(["bash", "-c", command], cwd=folder, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=60, check=False, env=env).stdout
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_examples(page, ctl):
     """Files pass or fail the check as they should, and commands say what the page says."""
-    path = os.path.dirname(ctl.program) + os.pathsep + os.environ["PATH"]
     for mark, block in examples(page):
         kind, _, name = mark.partition(" ")
         if kind in ("file", "slip"):
@@ -71,11 +95,8 @@ def test_examples(page, ctl):
             assert ctl.run("check", "-c", name).returncode == 1
         elif kind == "shell":
             for command, output in commands(block):
-                done = subprocess.run(["bash", "-c", command], cwd=ctl.folder, text=True,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, timeout=60, check=False,
-                                      env=dict(os.environ, PATH=path))
-                assert done.stdout == output, f"{page}: {command}"
+                told = shell(command, ctl.folder, os.path.dirname(ctl.program))
+                assert told == output, f"{page}: {command}"
         else:
             assert kind in ("file", "server", "client", "web", "dev"), f"{page}: {mark}"
 
@@ -89,3 +110,97 @@ def test_dev_knows_its_words():
     assert words
     for word in words:
         assert re.search(rf"^  {word}\b", told, re.M), word
+
+
+# ---- the server in one terminal, a client in another -----------------------------------
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until_open(port, process):
+    for _ in range(600):
+        assert process.poll() is None, "it ended"
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"nobody listens on {port}")
+
+
+def block_of(page, kind):
+    block, = [b for mark, b in examples(page) if mark == kind]
+    return re.sub(r"^\$ ", "", block.strip())
+
+
+@pytest.mark.parametrize("page, file", [("README.md", "etc/quickstart.conf"),
+                                        ("docs/sallyportd.8", None)])
+def test_client(page, file, build_folder, tmp_path):
+    """The curl command of the page, against the server and the settings of the page."""
+    socks, web = free_port(), free_port()
+    text = read(file) if file else dict(examples(page))["file quickstart.conf"]
+    conf = tmp_path / "quickstart.conf"
+    conf.write_text(text.replace("port = 1080", f"port = {socks}"))
+    conf.chmod(0o644)
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "index.html").write_text("here I am\n")
+    serve = shlex.split(block_of("README.md", "web").replace("8000", str(web)))
+    command = block_of(page, "client").replace("1080", str(socks)).replace("8000", str(web))
+    server = subprocess.Popen([os.path.join(build_folder, "sallyportd"), "-f", "-c", str(conf)],
+                              cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True)
+    target = subprocess.Popen([sys.executable, *serve[1:]], cwd=tmp_path / "web",
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until_open(web, target)
+        until_open(socks, server)
+        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        told = subprocess.run(["bash", "-c", command + " -sS"], capture_output=True, text=True,
+                              timeout=30, check=False, env=env)
+        assert told.stdout == "here I am\n", told.stderr
+    finally:
+        target.kill()
+        target.wait()
+        server.send_signal(signal.SIGTERM)
+        shown = server.communicate(timeout=60)[0]
+    assert f"127.0.0.1:{web}" in shown and "this-machine" in shown
+
+
+# ---- today's output into the pages --------------------------------------------------------
+
+
+def written(page, programs):
+    """The page with the output that its shell examples have now."""
+    pattern, is_mdoc = form_of(page)
+    with tempfile.TemporaryDirectory() as folder:
+        def put(match):
+            kind, _, name = match[2].partition(" ")
+            block = unescape(match[3]) if is_mdoc else match[3]
+            if kind in ("file", "slip"):
+                path = os.path.join(folder, name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(block)
+            if kind != "shell":
+                return match[0]
+            told = ""
+            for command, _ in commands(block):
+                told += "$ " + "\n> ".join(command.splitlines()) + "\n"
+                told += shell(command, folder, programs)
+            return match[1] + (escape(told) if is_mdoc else told) + match[4]
+        return re.sub(pattern, put, read(page), flags=re.S)
+
+
+def main():
+    os.umask(0o022)
+    for page in PAGES:
+        text = written(page, os.path.abspath(sys.argv[1]))
+        with open(os.path.join(ROOT, page), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    main()
