@@ -32,6 +32,7 @@ class Contender:
     name = ""
     title = ""
     speak = "5"
+    speaks = ("5",)  # what may be asked for by --socks
     program = ""
     chatty = False  # writes a line a session to stderr, and cannot be stopped
 
@@ -71,6 +72,7 @@ class Sallyport(Contender):
 
     name = "sallyport"
     title = "Sallyport"
+    speaks = ("5", "4", "4a")
 
     def path(self):
         return os.path.join(self.build, "sallyportd")
@@ -128,6 +130,7 @@ class Dante(Contender):
 
     name = "dante"
     title = "Dante"
+    speaks = ("5", "4")  # in 4a, an address written as a name is refused
     program = "danted"
 
     def version(self):
@@ -142,9 +145,9 @@ class Dante(Contender):
                 "external: 127.0.0.1\n"
                 "clientmethod: none\n"
                 "socksmethod: none\n"
-                "user.privileged: root\n"
-                "user.unprivileged: nobody\n"
-                "timeout.io: 0\n"
+                + ("user.privileged: root\n" if os.geteuid() == 0 else "")
+                + ("user.unprivileged: nobody\n" if os.geteuid() == 0 else "")
+                + "timeout.io: 0\n"
                 "client pass { from: 127.0.0.0/8 to: 127.0.0.0/8 }\n"
                 "socks pass { from: 127.0.0.0/8 to: 127.0.0.0/8 command: connect }\n"
             )
@@ -183,7 +186,8 @@ class Haproxy(Contender):
             f.write(
                 "global\n"
                 f"  nbthread {workers}\n"
-                "  maxconn 9950\n"
+                "  maxconn 9600\n"
+                "  maxpipes 200\n"
                 "defaults\n"
                 "  mode tcp\n"
                 "  option splice-auto\n"
@@ -194,7 +198,7 @@ class Haproxy(Contender):
             )
             for i, target in enumerate(targets):
                 f.write(f"  server t{i} {target}\n")
-        return [self.path(), "-q", "-db", "-f", conf]
+        return [self.path(), "-db", "-f", conf]
 
 
 class Ssh(Contender):
@@ -202,6 +206,7 @@ class Ssh(Contender):
 
     name = "ssh"
     title = "ssh -D"
+    speaks = ("5", "4", "4a")
     program = "ssh"
 
     def present(self):

@@ -18,6 +18,7 @@ import time
 
 TICK = os.sysconf("SC_CLK_TCK")
 DESCRIPTORS = 20000  # what each proxy gets
+VERSIONS = {1, 2}  # of cgroups to try: see --cgroup
 
 
 def read(path):
@@ -63,10 +64,10 @@ class Cgroup:
         self.cpu = self.memory = None
         self.version = 0
         try:
-            for controller in ("cpuacct", "memory"):
+            for controller in ("cpuacct", "memory") if 1 in VERSIONS else ():
                 if controller in mounts:
                     self._make_v1(controller, mounts[controller], name)
-            if self.cpu is None and "unified" in mounts:
+            if self.cpu is None and "unified" in mounts and 2 in VERSIONS:
                 self._make_v2(mounts["unified"], name)
         except OSError:
             self.remove()
@@ -214,6 +215,7 @@ class Group:
         if isinstance(self.set, Tree):
             self.set.join(child.pid)
         self.children.append(child)
+        KNOWN[child.pid] = child
         return child
 
     def cpu_seconds(self):
@@ -253,7 +255,31 @@ class Group:
                 if not self.set.pids():
                     break
                 time.sleep(0.01)
+        reap_orphans()
         self.set.remove()
+
+
+KNOWN = {}  # pid -> what started it
+
+
+def adopt_orphans():
+    """Makes this process the parent of what its children leave behind, so that it is reaped."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def reap_orphans():
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        child = KNOWN.pop(ended.si_pid, None)
+        if child is not None:
+            child.poll()
+        else:
+            os.waitpid(ended.si_pid, 0)
 
 
 def softirq_seconds():

@@ -53,12 +53,16 @@ def spread(results, scenario, contender, key):
 
 
 def idle_bytes(results, contender):
-    """User + kernel bytes of an idle session, and whether the cgroup counted the kernel's."""
+    """User + kernel bytes of an idle session."""
     user = middle(results, "idle", contender, "user")
-    kernel = middle(results, "idle", contender, "kernel")
-    if kernel is None:
-        kernel = slab_kernel(results, contender)
+    kernel = kernel_bytes(results, contender)
     return None if user is None or kernel is None else user + kernel
+
+
+def kernel_bytes(results, contender):
+    """Charged to the proxy's cgroup; by slabinfo where no cgroup counts it."""
+    kernel = middle(results, "idle", contender, "kernel")
+    return slab_kernel(results, contender) if kernel is None else kernel
 
 
 def slab_kernel(results, contender):
@@ -96,7 +100,7 @@ def idle_rows(scenario, results, names):
     cells, slabs, cpus = [], [], []
     for n in names:
         user = middle(results, "idle", n, "user")
-        kernel = middle(results, "idle", n, "kernel")
+        kernel = kernel_bytes(results, n)
         whole = idle_bytes(results, n)
         if n == "direct" or user is None:
             cells.append("–")

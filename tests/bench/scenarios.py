@@ -140,13 +140,13 @@ class Stage:
         bound = time.monotonic() + 10
         while time.monotonic() < bound:
             if child.poll() is not None:
-                raise Trouble(f"{self.contender.name} ended with status {child.returncode}")
+                raise Trouble(f"it ended with status {child.returncode}{self.last_error()}")
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.01)
-        raise Trouble(f"{self.contender.name} does not listen")
+        raise Trouble(f"it does not listen{self.last_error()}")
 
     def load_command(self, mode, *options):
         argv = [os.path.join(self.plan.build, "tests/bench/load"), mode]
