@@ -47,6 +47,8 @@ struct books_head {
 	/* the ledger's line */
 	_Alignas(LINE) _Atomic uint64_t tail; /* events written for good */
 	_Atomic uint64_t given;               /* cards given back, ever */
+	/* the ledger's, seldom written: nothing can be recorded now */
+	_Alignas(LINE) _Atomic uint32_t refuse;
 	/* both: the ledger arms it, the worker disarms it by ringing */
 	_Alignas(LINE) _Atomic uint32_t asleep;
 	/* both: chain of given back cards, index + 1, last given first; the worker takes it whole
@@ -249,8 +251,11 @@ pop_free(struct books *b)
 struct card *
 card_take(struct books *b, int64_t wall_ns)
 {
-	struct card *c = pop_free(b);
+	struct card *c;
 
+	if (atomic_load_explicit(&b->head->refuse, memory_order_relaxed))
+		return NULL;
+	c = pop_free(b);
 	if (c == NULL) {
 		if (b->fresh == b->capacity)
 			return NULL;
@@ -466,6 +471,12 @@ books_awake(struct books *b)
 	atomic_store_explicit(&b->head->asleep, 0, memory_order_relaxed);
 }
 
+void
+books_refuse(struct books *b, bool refuse)
+{
+	atomic_store_explicit(&b->head->refuse, refuse, memory_order_relaxed);
+}
+
 uint64_t
 books_nonsense(const struct books *b)
 {
@@ -493,10 +504,9 @@ books_next_open(struct books *b, uint32_t *at)
 size_t
 card_string(const struct books *b, const struct card *c, enum card_string which, char buf[256])
 {
-	size_t len = which == CARD_NAME   ? c->name_len
-		     : which == CARD_USER ? c->user_len
-					  : c->userid_len;
-	size_t here = 0;
+	const uint8_t *lengths[CARD_STRINGS] = {&c->name_len, &c->user_len, &c->userid_len};
+	/* read once: a broken worker may change it while we look */
+	size_t len = *(const volatile uint8_t *)lengths[which], here = 0;
 
 	if (which == CARD_NAME) {
 		here = len < CARD_INLINE ? len : CARD_INLINE;

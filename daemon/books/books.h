@@ -108,6 +108,8 @@ void books_done(struct books *b);
 /* Before sleeping on the bell: false means there is something to hear after all. */
 bool books_sleep(struct books *b);
 void books_awake(struct books *b); /* no bell needed until the next books_sleep */
+/* The ledger cannot write: no new cards (card_take gives NULL) until it can again. */
+void books_refuse(struct books *b, bool refuse);
 /* After the worker is gone and all was heard and done: the next card that is still CARD_OPEN or CARD_STARTED,
  * from *at on (0 at first), NULL at the end. */
 struct card *books_next_open(struct books *b, uint32_t *at);

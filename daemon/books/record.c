@@ -61,6 +61,12 @@ way_of(const struct card *c)
 
 static const char *const commands[] = {NULL, "connect", "bind", "udp-associate"};
 
+static size_t
+string_of(const struct record *r, enum card_string which, char buf[256])
+{
+	return card_string(r->books, r->shared != NULL ? r->shared : r->card, which, buf);
+}
+
 static bool
 given(const char *s)
 {
@@ -160,7 +166,7 @@ static void
 put_user(struct text *t, const struct record *r, size_t limit)
 {
 	char user[256];
-	size_t len = card_string(r->books, r->card, CARD_USER, user);
+	size_t len = string_of(r, CARD_USER, user);
 
 	if (len == 0)
 		return;
@@ -197,7 +203,7 @@ put_destination(struct text *t, const struct record *r, size_t limit)
 {
 	const struct card *c = r->card;
 	char name[256];
-	size_t len = card_string(r->books, c, CARD_NAME, name);
+	size_t len = string_of(r, CARD_NAME, name);
 	bool any = false;
 
 	if (len > 0) {
@@ -320,7 +326,7 @@ put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
 	const struct card *c = r->card;
 	unsigned way = way_of(c);
 	char userid[256];
-	size_t len = card_string(r->books, c, CARD_USERID, userid);
+	size_t len = string_of(r, CARD_USERID, userid);
 
 	LIT(t, ",\"socks\":{\"session\":\"");
 	text_put_bytes(t, id, BOOKS_ID - 1);
@@ -599,7 +605,7 @@ say_client(struct line *l, const struct record *r)
 {
 	const struct card *c = r->card;
 	char user[256];
-	size_t len = card_string(r->books, c, CARD_USER, user);
+	size_t len = string_of(r, CARD_USER, user);
 
 	field_begin(l);
 	say_endpoint(l, &c->source, c->source_port);
@@ -617,7 +623,7 @@ say_target(struct line *l, const struct record *r)
 {
 	const struct card *c = r->card;
 	char name[256], address[ADDR_TEXT];
-	size_t len = card_string(r->books, c, CARD_NAME, name);
+	size_t len = string_of(r, CARD_NAME, name);
 
 	field_begin(l);
 	say_colour(l, BOLD);

@@ -17,7 +17,8 @@ struct record {
 	enum books_event event;
 	int64_t at_ns; /* wall: @timestamp */
 	const struct books *books;
-	const struct card *card;
+	const struct card *card;   /* what to tell; a copy where the worker may still write */
+	const struct card *shared; /* the card in the books, for its strings; NULL: card is it */
 	const char *hostname, *version; /* observer */
 	const char *listener;		/* name, NULL: none */
 	const char *rule, *reference;	/* rule name ("policy-default", "builtin:self"), ticket; "" or NULL: none */

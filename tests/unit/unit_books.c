@@ -146,6 +146,9 @@ test_exhaustion(void)
 	CU_ASSERT_PTR_NULL(card_take(p.worker, 1));
 	books_done(p.ledger);
 	CU_ASSERT_EQUAL(books_free_cards(p.worker), capacity);
+	books_refuse(p.ledger, true);
+	CU_ASSERT_PTR_NULL(card_take(p.worker, 1));
+	books_refuse(p.ledger, false);
 	for (n = 0; card_take(p.worker, 1) != NULL; n++)
 		;
 	CU_ASSERT_EQUAL(n, capacity);

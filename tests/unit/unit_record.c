@@ -1,0 +1,437 @@
+/*
+ * unit_record.c - audit records as text (daemon/books/record.c): exact lines, escaping, and
+ * that whatever stands in a card, a line is one line of valid JSON.
+ */
+#include <CUnit/Basic.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "books/books.h"
+#include "books/record.h"
+
+static struct books *books;
+static int books_fd = -1;
+static char line[RECORD_MAX];
+
+static const uint8_t hash[32] = {0x9f, 0x2c, 0x41, 0xaa, 0x07, 0xbe, 0xff};
+
+static int
+suite_open(void)
+{
+	books_fd = books_create(2, 0, 10, 7);
+	books = books_map(books_fd, -1);
+	return books == NULL;
+}
+
+static int
+suite_close(void)
+{
+	books_unmap(books);
+	close(books_fd);
+	return 0;
+}
+
+static struct addr
+address(const char *s)
+{
+	struct addr a = {{0}};
+
+	CU_ASSERT_TRUE_FATAL(addr_parse(s, strlen(s), &a));
+	return a;
+}
+
+/* 2033-05-18T03:33:20Z: after the birth of these books, so the id is the time's own */
+#define AT (2000000000LL * NS_PER_S + 482913000LL)
+
+static struct card *
+sample(void)
+{
+	struct card *c = card_take(books, AT);
+
+	c->serial = 2 << 16 | 5;
+	c->version = 5;
+	c->command = 1;
+	c->auth = 1;
+	c->source = address("10.20.3.4");
+	c->source_port = 52114;
+	c->nat = address("192.0.2.17");
+	c->nat_port = 40112;
+	c->destination = address("10.9.8.7");
+	c->destination_port = 443;
+	c->flags = CARD_HAS_NAT | CARD_HAS_ADDRESS | CARD_HAS_REQUEST | CARD_REPLIED;
+	c->told_ns = AT + NS_PER_MS;
+	c->end_ns = AT + 2 * NS_PER_S;
+	c->duration_ns = 2 * NS_PER_S;
+	card_set_string(books, c, CARD_NAME, "erp.corp.example", 16);
+	card_set_string(books, c, CARD_USER, "alice", 5);
+	return c;
+}
+
+static struct record
+about(const struct card *c, enum books_event event)
+{
+	struct record r = {.event = event,
+			   .at_ns = AT,
+			   .books = books,
+			   .card = c,
+			   .hostname = "px1",
+			   .version = "0.1.0",
+			   .listener = "inside",
+			   .rule = "fin-erp",
+			   .reference = "CHG-20418",
+			   .policy_name = "perimeter-fra",
+			   .policy_hash = hash,
+			   .seq = 184497};
+
+	return r;
+}
+
+/* The line, parsed; fails the test if it is not one line of ASCII JSON. Caller's to decref. */
+static json_t *
+parsed(size_t len)
+{
+	json_error_t error;
+	json_t *j;
+	size_t i;
+
+	CU_ASSERT_TRUE_FATAL(len > 1 && len < RECORD_MAX);
+	CU_ASSERT_EQUAL(line[len - 1], '\n');
+	for (i = 0; i + 1 < len; i++)
+		if (line[i] < 0x20 || line[i] > 0x7e)
+			break;
+	CU_ASSERT_EQUAL(i, len - 1);
+	j = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	if (j == NULL)
+		printf("%s: %.*s", error.text, (int)len, line);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+	return j;
+}
+
+static json_t *
+member_of(json_t *j, const char *path)
+{
+	char copy[128], *word, *rest = copy;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	while ((word = strsep(&rest, ".")) != NULL)
+		j = json_object_get(j, word);
+	return j;
+}
+
+static const char *
+text_of(json_t *j, const char *path)
+{
+	const char *s = json_string_value(member_of(j, path));
+
+	return s != NULL ? s : "";
+}
+
+/* The sample of AUDIT.md, but for time, id and chain. */
+static void
+test_start(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_START);
+	size_t len = record_ecs(&r, line);
+
+	json_decref(parsed(len));
+	CU_ASSERT_STRING_EQUAL(
+	    line,
+	    "{\"@timestamp\":\"2033-05-18T03:33:20.482913Z\",\"ecs\":{\"version\":\"8.11.0\"},"
+	    "\"event\":{\"kind\":\"event\",\"category\":[\"network\",\"session\"],"
+	    "\"type\":[\"connection\",\"start\",\"allowed\"],\"action\":\"session-start\","
+	    "\"outcome\":\"success\",\"id\":\"078TJJH1W84005-1\"},\"user\":{\"name\":\"alice\"},"
+	    "\"source\":{\"ip\":\"10.20.3.4\",\"port\":52114,\"nat\":{\"ip\":\"192.0.2.17\","
+	    "\"port\":40112}},\"destination\":{\"domain\":\"erp.corp.example\","
+	    "\"ip\":\"10.9.8.7\",\"port\":443},\"network\":{\"transport\":\"tcp\","
+	    "\"type\":\"ipv4\",\"protocol\":\"socks\"},\"observer\":{\"hostname\":\"px1\","
+	    "\"product\":\"sallyport\",\"version\":\"0.1.0\",\"ingress\":{\"interface\":"
+	    "{\"name\":\"inside\"}}},\"rule\":{\"id\":\"fin-erp\",\"reference\":\"CHG-20418\"},"
+	    "\"socks\":{\"session\":\"078TJJH1W84005\",\"version\":5,\"command\":\"connect\","
+	    "\"auth\":\"pam\",\"assurance\":\"proven\",\"reply\":0},"
+	    "\"policy\":{\"name\":\"perimeter-fra\",\"hash\":\"9f2c41aa07be\"},"
+	    "\"audit\":{\"seq\":184497}}\n");
+	card_drop(books, c);
+}
+
+static void
+test_end(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_END);
+	json_t *j;
+
+	c->up = 123456789012345ULL;
+	c->down = 42;
+	c->us[STAGE_HANDSHAKE] = 1;
+	c->us[STAGE_DNS] = 12034;
+	c->us[STAGE_FIRST_BYTE] = 3000000;
+	r.ending = "client-closed";
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.action"), "session-end");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.id"), "078TJJH1W84005-2");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.start"), "2033-05-18T03:33:20.482913Z");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.end"), "2033-05-18T03:33:22.482913Z");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.reason"), "client-closed");
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "event.duration")), 2000000000);
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "source.bytes")), 123456789012345LL);
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "destination.bytes")), 42);
+	CU_ASSERT_PTR_NOT_NULL(strstr(
+	    line,
+	    "\"ms\":{\"handshake\":0.001,\"dns\":12.034,\"first_byte\":3000.000}},\"policy\""));
+	json_decref(j);
+	card_drop(books, c);
+}
+
+/* Nothing is known but the client: no empty objects, nothing made up. */
+static void
+test_bare(void)
+{
+	struct card *c = card_take(books, AT);
+	struct record r = {.event = EVENT_FAIL,
+			   .at_ns = AT,
+			   .books = books,
+			   .card = c,
+			   .ending = "not-socks",
+			   .seq = 1};
+	json_t *j;
+
+	c->source = address("::1");
+	c->source_port = 9;
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "source.ip"), "::1");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.reason"), "not-socks");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.outcome"), "failure");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.auth"), "none");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "observer.product"), "sallyport");
+	CU_ASSERT_PTR_NULL(member_of(j, "destination"));
+	CU_ASSERT_PTR_NULL(member_of(j, "user"));
+	CU_ASSERT_PTR_NULL(member_of(j, "rule"));
+	CU_ASSERT_PTR_NULL(member_of(j, "policy"));
+	CU_ASSERT_PTR_NULL(member_of(j, "socks.reply"));
+	CU_ASSERT_PTR_NULL(member_of(j, "socks.version"));
+	CU_ASSERT_PTR_NULL(member_of(j, "network.type"));
+	json_decref(j);
+	card_drop(books, c);
+}
+
+static void
+test_deny(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_DENY);
+	json_t *j;
+
+	c->reply = 2;
+	c->auth = 0;
+	r.ending = "denied";
+	r.reason = "resolves-in";
+	card_set_string(books, c, CARD_USERID, "root", 4);
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "policy.reason"), "resolves-in");
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "socks.reply")), 2);
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.userid"), "root");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.assurance"), "none");
+	CU_ASSERT_EQUAL(json_array_size(member_of(j, "event.type")), 2);
+	json_decref(j);
+	c->auth = 32;
+	c->command = 9;
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.auth"), "userid");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.assurance"), "asserted");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.command"), "9");
+	json_decref(j);
+	card_drop(books, c);
+}
+
+/* Bytes of every kind in every string: one line, valid, and told byte by byte. */
+static void
+test_escaping(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_DENY);
+	const char *evil = "a\n\"},\\{\"x\":\"\x1b[31m\x7f\x80\xff b";
+	json_t *j;
+
+	card_set_string(books, c, CARD_NAME, evil, strlen(evil));
+	card_set_string(books, c, CARD_USER, "a\0b", 3);
+	card_set_string(books, c, CARD_USERID, evil, strlen(evil));
+	r.rule = evil;
+	r.reference = evil;
+	r.ending = "denied";
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_PTR_NOT_NULL(strstr(line,
+				      "\"domain\":\"a\\u000a\\\"},\\\\{\\\"x\\\":\\\"\\u001b[31m"
+				      "\\u007f\\u0080\\u00ff b\""));
+	json_decref(j);
+	CU_ASSERT_PTR_NOT_NULL(strstr(line, "{\"name\":\"a\\u0000b\"}"));
+	record_short(&r, line);
+	CU_ASSERT_PTR_NULL(strchr(line, '\x1b'));
+	CU_ASSERT_PTR_EQUAL(strchr(line, '\n'), line + strlen(line) - 1);
+	card_drop(books, c);
+}
+
+/* The longest of everything still is one valid line below RECORD_MAX, with all keys. */
+static void
+test_longest(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_END);
+	char bytes[512];
+	json_t *j;
+
+	memset(bytes, 1, sizeof(bytes) - 1);
+	bytes[511] = '\0';
+	c->up = c->down = c->duration_ns = UINT64_MAX / 4;
+	memset(c->us, 0xff, sizeof(c->us));
+	card_set_string(books, c, CARD_NAME, bytes, 255);
+	card_set_string(books, c, CARD_USER, bytes, 255);
+	card_set_string(books, c, CARD_USERID, bytes, 255);
+	r.hostname = r.listener = r.rule = r.reference = r.policy_name = r.version = bytes;
+	r.ending = r.reason = bytes;
+	r.seq = UINT64_MAX / 2;
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "audit.seq")), INT64_MAX);
+	CU_ASSERT_EQUAL(json_string_length(member_of(j, "destination.domain")), 40 + 3);
+	json_decref(j);
+	r.colour = true;
+	CU_ASSERT_TRUE(record_short(&r, line) < RECORD_MAX);
+	CU_ASSERT_EQUAL(line[strlen(line) - 1], '\n');
+
+	/* one long string by itself is told whole */
+	r = about(c, EVENT_END);
+	c->user_len = c->userid_len = 0;
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_EQUAL(json_string_length(member_of(j, "destination.domain")), 255);
+	json_decref(j);
+	card_drop(books, c);
+}
+
+/* Any bytes at all in a card, as a broken worker could leave it. */
+static void
+test_garbage(void)
+{
+	unsigned seed = 12345, i;
+
+	for (i = 0; i < 3000; i++) {
+		struct card *c = sample();
+		struct record r = about(c, (enum books_event)(1 + i % 4));
+		unsigned char *p = (unsigned char *)c;
+		size_t k;
+
+		for (k = 0; k < sizeof(*c); k++) {
+			seed = seed * 1664525 + 1013904223;
+			p[k] = (unsigned char)(seed >> 24);
+		}
+		r.ending = "internal";
+		json_decref(parsed(record_ecs(&r, line)));
+		CU_ASSERT_TRUE(record_short(&r, line) < RECORD_MAX);
+		card_drop(books, c);
+	}
+}
+
+static void
+test_short(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_START);
+
+	c->source = address("127.0.0.1");
+	c->source_port = 51200;
+	c->destination = address("93.184.216.34");
+	c->auth = 0;
+	c->user_len = 0;
+	card_set_string(books, c, CARD_NAME, "example.com", 11);
+	r.rule = "this-machine";
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line, "03:33:20 open  127.0.0.1:51200       > example.com:443 "
+				     "(93.184.216.34)     rule this-machine     socks5\n");
+	r.event = EVENT_END;
+	r.ending = "client-closed";
+	c->up = 1400;
+	c->down = 5 << 20;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line,
+			       "03:33:20 close 127.0.0.1:51200       > example.com:443        "
+			       "             rule this-machine     1.3 KiB up, 5 MiB down, 2 s  "
+			       "closed by client\n");
+	r.event = EVENT_DENY;
+	r.ending = "denied";
+	r.rule = "policy-default";
+	r.reason = "default";
+	c->name_len = 0;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line,
+			       "03:33:20 deny  127.0.0.1:51200       > 93.184.216.34:443      "
+			       "             rule policy-default   denied: no rule allows it\n");
+	r.event = EVENT_FAIL;
+	r.ending = "not-socks";
+	r.rule = r.reason = NULL;
+	c->flags = 0;
+	r.colour = true;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line,
+			       "\033[2m03:33:20\033[0m \033[33mfail \033[0m 127.0.0.1:51200      "
+			       "\033[2m > \033[0m\033[1m-\033[0m                                   "
+			       "\033[33mnot SOCKS\033[0m\n");
+	card_drop(books, c);
+}
+
+static void
+test_plain(void)
+{
+	struct record_plain r = {.action = "policy-load",
+				 .outcome = "success",
+				 .text = "3 rules\n\"x\"",
+				 .at_ns = AT,
+				 .hostname = "px1",
+				 .version = "0.1.0",
+				 .policy_name = "p",
+				 .policy_hash = hash,
+				 .seq = 2};
+	json_t *j = parsed(record_plain_ecs(&r, line));
+
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.action"), "policy-load");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "message"), "3 rules\n\"x\"");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "policy.hash"), "9f2c41aa07be");
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "audit.seq")), 2);
+	json_decref(j);
+	record_plain_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line,
+			       "03:33:20 load  policy in force: p 9f2c41aa07be: 3 rules.\"x\"\n");
+	r.action = "something-new";
+	r.reason = "why";
+	r.text = NULL;
+	j = parsed(record_plain_ecs(&r, line));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.reason"), "why");
+	json_decref(j);
+}
+
+int
+main(void)
+{
+	static CU_TestInfo tests[] = {{"start", test_start},       {"end", test_end},
+				      {"bare", test_bare},         {"deny", test_deny},
+				      {"escaping", test_escaping}, {"longest", test_longest},
+				      {"garbage", test_garbage},   {"short", test_short},
+				      {"plain", test_plain},       CU_TEST_INFO_NULL};
+	static CU_SuiteInfo suites[] = {{"record", suite_open, suite_close, NULL, NULL, tests},
+					CU_SUITE_INFO_NULL};
+	unsigned failed;
+
+	setenv("TZ", "UTC", 1);
+	tzset();
+	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+		return 2;
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	failed = CU_get_number_of_tests_failed();
+	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
+	CU_cleanup_registry();
+	return failed != 0;
+}
