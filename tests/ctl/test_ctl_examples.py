@@ -4,7 +4,7 @@ A mark before a block says what it is:
     file NAME   a file, written into the page's folder; a .conf must pass `sallyctl check`
     slip NAME   a file that must not
     shell       commands after "$ " (continued by "> ") with the output that they must have
-    server, client, web   the server in one terminal, curl in the other (see test_client)
+    server, client, web   the server in one terminal, curl in the other (test_ctl_server.py)
     dev         words of ./dev
 A block without a mark in a page that has marks is no example.
 
@@ -13,13 +13,9 @@ A block without a mark in a page that has marks is no example.
 """
 import os
 import re
-import shlex
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -110,63 +106,6 @@ def test_dev_knows_its_words():
     assert words
     for word in words:
         assert re.search(rf"^  {word}\b", told, re.M), word
-
-
-# ---- the server in one terminal, a client in another -----------------------------------
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def until_open(port, process):
-    for _ in range(600):
-        assert process.poll() is None, "it ended"
-        with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"nobody listens on {port}")
-
-
-def block_of(page, kind):
-    block, = [b for mark, b in examples(page) if mark == kind]
-    return re.sub(r"^\$ ", "", block.strip())
-
-
-@pytest.mark.parametrize("page, file", [("README.md", "etc/quickstart.conf"),
-                                        ("docs/sallyportd.8", None)])
-def test_client(page, file, build_folder, tmp_path):
-    """The curl command of the page, against the server and the settings of the page."""
-    socks, web = free_port(), free_port()
-    text = read(file) if file else dict(examples(page))["file quickstart.conf"]
-    conf = tmp_path / "quickstart.conf"
-    conf.write_text(text.replace("port = 1080", f"port = {socks}"))
-    conf.chmod(0o644)
-    (tmp_path / "web").mkdir()
-    (tmp_path / "web" / "index.html").write_text("here I am\n")
-    serve = shlex.split(block_of("README.md", "web").replace("8000", str(web)))
-    command = block_of(page, "client").replace("1080", str(socks)).replace("8000", str(web))
-    server = subprocess.Popen([os.path.join(build_folder, "sallyportd"), "-f", "-c", str(conf)],
-                              cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True)
-    target = subprocess.Popen([sys.executable, *serve[1:]], cwd=tmp_path / "web",
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until_open(web, target)
-        until_open(socks, server)
-        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        told = subprocess.run(["bash", "-c", command + " -sS"], capture_output=True, text=True,
-                              timeout=30, check=False, env=env)
-        assert told.stdout == "here I am\n", told.stderr
-    finally:
-        target.kill()
-        target.wait()
-        server.send_signal(signal.SIGTERM)
-        shown = server.communicate(timeout=60)[0]
-    assert f"127.0.0.1:{web}" in shown and "this-machine" in shown
 
 
 # ---- today's output into the pages --------------------------------------------------------
