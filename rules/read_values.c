@@ -350,6 +350,10 @@ value_repeats(struct reader *r, const struct node *n)
 		w->node = e;
 		w->index = words.count;
 	}
+	if (words.count < 2) {
+		vec_free(&words);
+		return;
+	}
 	w = words.p;
 	qsort(words.p, words.count, sizeof(*w), word_order);
 	for (i = 1; i < words.count; i++) {
