@@ -39,7 +39,7 @@ check_problem(const struct sources *sources, const struct problem *one)
 	if (!src || one->place.line == 0)
 		return;
 	for (p = src->text, line = 1; line < one->place.line; line++) {
-		p = strchr(p, '\n');
+		p = memchr(p, '\n', (size_t)(src->text + src->len - p));
 		demand(p != NULL, "a place's line exists");
 		p++;
 	}
