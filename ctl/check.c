@@ -9,11 +9,12 @@
 
 #include "base/clock.h"
 #include "ctl/ctl.h"
-#include "ctl/trial.h"
+#include "rules/model.h"
 
 struct outcome {
 	bool unreadable; /* the -c file itself */
-	size_t tests, failed;
+	bool good;
+	size_t tests;
 	uint32_t worst;
 };
 
@@ -22,19 +23,11 @@ static void
 run_tests(struct rules_load *l, struct outcome *o)
 {
 	struct policy *policy = policy_open(l->image, l->image_len);
-	struct court court;
 
-	if (policy == NULL) {
-		problems_add(&l->problems, "E291", (struct place){0},
-			     "the compiled policy cannot be opened");
-		return;
-	}
-	court_open(&court, policy, l);
-	o->worst = policy_worst_case(policy);
-	o->tests = l->model != NULL ? l->model->test_count : 0;
-	o->failed = trials_judge(&court, &l->problems);
-	court_close(&court);
+	o->worst = policy != NULL ? policy_worst_case(policy) : 0;
 	policy_close(policy);
+	o->tests = l->model->test_count;
+	o->good = rules_tests(l);
 }
 
 static void
@@ -66,7 +59,7 @@ put_summary(const struct ctl_call *call, const struct rules_load *l, const struc
 	    struct buffer *out)
 {
 	const struct style *s = style_of(call);
-	bool good = l->problems.errors == 0;
+	bool good = o->good;
 
 	buffer_puts(out, good ? s->good : s->bad);
 	put_shown(out, call->file);
@@ -76,14 +69,6 @@ put_summary(const struct ctl_call *call, const struct rules_load *l, const struc
 		put_good(l, o, out);
 	else
 		buffer_puts(out, ": the server would not load it\n");
-}
-
-static int
-status_of(const struct rules_load *l, const struct outcome *o)
-{
-	if (o->unreadable)
-		return CTL_FAILED;
-	return l->problems.errors == 0 ? CTL_YES : CTL_NO;
 }
 
 int
@@ -97,11 +82,10 @@ check_run(struct ctl_call *call)
 	o.unreadable = !file_opens(call->file, &error);
 	if (rules_load(&l, call->file, false, clock_wall_ns() / NS_PER_S))
 		run_tests(&l, &o);
-	problems_sort(&l.problems);
 	problems_put(call, &l, &out);
 	if (!call->json)
 		put_summary(call, &l, &o, &out);
-	status = status_of(&l, &o);
+	status = o.unreadable ? CTL_FAILED : o.good ? CTL_YES : CTL_NO;
 	rules_load_free(&l);
 	return ctl_done(&out, status);
 }

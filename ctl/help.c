@@ -7,29 +7,6 @@
 
 #include "ctl/ctl.h"
 
-/* The problems that only the tool itself can find. */
-static const struct {
-	const char *code, *text;
-} own_codes[] = {
-    {"E290", "A test of the policy failed.\n\n"
-	     "A group in \"tests\" says what is expected of a session: the verdict, and with\n"
-	     "\"rule\" also the rule that decides. The policy as it stands says otherwise.\n"
-	     "Either the rules have lost what the test protects, or the test has to follow a\n"
-	     "change that was meant. 'sallyctl explain' with the words of the test shows which\n"
-	     "rules were passed over, and why.\n"},
-    {"E291", "The compiled policy cannot be opened.\n\n"
-	     "This is a fault of Sallyport and not of the file: please report it with the file.\n"},
-};
-
-static const char *
-own_explanation(const char *code)
-{
-	for (size_t i = 0; i < sizeof own_codes / sizeof own_codes[0]; i++)
-		if (strcmp(own_codes[i].code, code) == 0)
-			return own_codes[i].text;
-	return NULL;
-}
-
 /* Codes are written as check shows them; a lower-case one is meant the same. */
 static const char *
 explanation(const char *word, char code[8])
@@ -42,9 +19,7 @@ explanation(const char *word, char code[8])
 	for (size_t i = 0; i <= len; i++)
 		code[i] = (char)toupper((unsigned char)word[i]);
 	text = problem_explain(code);
-	if (text == NULL)
-		text = rules_problem_explain(code);
-	return text != NULL ? text : own_explanation(code);
+	return text != NULL ? text : rules_problem_explain(code);
 }
 
 static void

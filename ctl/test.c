@@ -6,7 +6,15 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
-#include "ctl/trial.h"
+#include "ctl/inquiry.h"
+#include "rules/model.h"
+
+struct trial { /* one test, put to the policy */
+	bool passed;
+	enum rules_verdict verdict;
+	char rule[64 + 16]; /* that decided; "" if none did */
+	char text[256];     /* what was expected and what came; "" if it passed */
+};
 
 static void
 put_rule_name(const struct court *court, const struct rules_answer *a, char *buf, size_t size)
@@ -36,8 +44,9 @@ tell(const struct model_test *test, struct trial *t)
 		text_putf(&out, ", got %s by %s", verdict_word(t->verdict), t->rule);
 }
 
-void
-trial_run(const struct court *court, const struct model_test *test, struct trial *out)
+/* As rules_tests does for check and for the server: without the addresses of this machine. */
+static void
+run_one(const struct court *court, const struct model_test *test, struct trial *out)
 {
 	struct rules_facts facts = test->facts;
 	struct rules_explanation e;
@@ -45,7 +54,6 @@ trial_run(const struct court *court, const struct model_test *test, struct trial
 	memset(out, 0, sizeof *out);
 	facts.listener =
 	    test->listener != NULL ? policy_listener(court->policy, test->listener) : -1;
-	facts.self = court->load->has_settings ? &court->self.value : NULL;
 	rules_explain(court->policy, &facts, test->resolves_given, test->resolves,
 		      test->resolve_count, false, &e);
 	out->verdict = e.answer.verdict;
@@ -55,35 +63,6 @@ trial_run(const struct court *court, const struct model_test *test, struct trial
 	if (!out->passed)
 		tell(test, out);
 	rules_explanation_free(&e);
-}
-
-static void
-add_problem(const struct model_test *test, const struct trial *t, struct problems *problems)
-{
-	struct problem *one = problems_add(problems, "E290", test->expect_place,
-					   "test '%s' failed: %s", test->name, t->text);
-
-	if (t->verdict == RULES_NEED)
-		problem_help(one, "say it in the test: resolves = [ \"192.0.2.1\" ]");
-	else
-		problem_help(one, "'sallyctl explain' with the words of the test shows why");
-}
-
-size_t
-trials_judge(const struct court *court, struct problems *problems)
-{
-	const struct rules_model *m = court->load->model;
-	size_t failed = 0;
-	struct trial t;
-
-	for (size_t i = 0; m != NULL && i < m->test_count; i++) {
-		trial_run(court, &m->tests[i], &t);
-		if (t.passed)
-			continue;
-		add_problem(&m->tests[i], &t, problems);
-		failed++;
-	}
-	return failed;
 }
 
 /* ---- the command ---------------------------------------------------------------- */
@@ -139,7 +118,7 @@ run_all(const struct ctl_call *call, const struct court *court)
 	if (call->json)
 		buffer_puts(&out, "{\"tests\":[");
 	for (size_t i = 0; i < m->test_count; i++) {
-		trial_run(court, &m->tests[i], &t);
+		run_one(court, &m->tests[i], &t);
 		passed += t.passed;
 		if (!call->json) {
 			put_trial(call, &m->tests[i], &t, &out);

@@ -333,3 +333,14 @@ def test_batch_of_a_large_policy(ctl):
     assert all(a["passed"] == [] for a in answers)
     status, answers = batch(ctl, lines, "p.conf", "--passed")
     assert [len(a["passed"]) for a in answers] == list(range(0, 2000, 7))
+
+
+def test_remarks_in_any_language(ctl):
+    """Letters are shown as they are; what turns text round or is a control reaches no terminal."""
+    words = ("explain", "-c", "p.conf", "--from", "10.0.0.1", "--to", "192.0.2.1:80")
+    ctl.write("p.conf", 'rules: { a: { action = "deny"; owner = "J\u00fcrgen \u5f20" } }\n')
+    assert "  owner    J\u00fcrgen \u5f20\n" in ctl.run(*words).stdout
+    for hidden in ("\u202e", "\u0085", "\x1b", "\\x1b[31m"):
+        ctl.write("p.conf", f'rules: {{ a: {{ action = "deny"; why = "x{hidden}" }} }}\n')
+        done = ctl.run(*words)
+        assert done.returncode == 2 and not set(done.stderr) & {"\u202e", "\u0085", "\x1b"}
