@@ -98,7 +98,7 @@ test_bytes(void)
 	for (int c = 0; c < 256; c++) {
 		char in[] = {'a', (char)c, 'z'};
 		bool visible = c >= 0x21 && c <= 0x7e;
-		char row[8];
+		char row[16];
 
 		snprintf(row, sizeof row, "%d", c);
 		CHECK_ROW((name_canonical(in, 3, out, &out_len, &a) == NAME_HOST) == visible, row);
