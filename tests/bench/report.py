@@ -274,7 +274,7 @@ def markdown(results, scenarios, contenders, facts, dropped):
         "contenders in turn within each; median [least–most]. Made by `./dev bench`.",
         "",
         "Versions: " + ", ".join(f"{c.title} {c.version()}" for c in contenders if c.version()) + ".",
-        "Sallyport runs with a policy of 1,000 rules and writes a ledger record at each start and "
+        f"Sallyport runs with a policy of {facts['rules']:,} rules and writes a ledger record at each start and "
         "end; the others have no rules to speak of and no log. HAProxy speaks no SOCKS: its fixed "
         "backend is a limit. The norm is CPU of the proxy divided by CPU of client and target in "
         f"the same run ({facts['meter']}). Rounds in which something else used more than "
