@@ -32,6 +32,7 @@ struct map {
 void *map_get(const struct map *m, const char *key, size_t len);
 /* False if the key is there already. */
 bool map_put(struct map *m, const char *key, void *value);
+void map_room(struct map *m, size_t count); /* for so many without growing */
 void map_free(struct map *m);
 
 /* ---- the reader -------------------------------------------------------------- */

@@ -864,6 +864,8 @@ rules_read(struct reader *r, struct node *rules)
 		return;
 	}
 	r->m->rules = model_alloc(r->m, (rules->count + 1) * sizeof(*r->m->rules));
+	map_room(&r->rules, rules->count);
+	map_room(&r->sets, rules->count);
 	for (n = rules->first; n; n = n->next)
 		one_rule(r, n, group);
 	if (r->m->rule_count == 0)

@@ -75,12 +75,12 @@ map_get(const struct map *m, const char *key, size_t len)
 }
 
 static void
-map_grow(struct map *m)
+map_grow(struct map *m, size_t cap)
 {
 	struct map old = *m;
 	size_t i;
 
-	m->cap = old.cap ? old.cap * 2 : 64;
+	m->cap = cap;
 	m->slots = calloc(m->cap, sizeof(*m->slots));
 	if (!m->slots)
 		abort();
@@ -96,6 +96,17 @@ map_grow(struct map *m)
 	free(old.slots);
 }
 
+void
+map_room(struct map *m, size_t count)
+{
+	size_t cap = 64;
+
+	while (cap < count * 2 + 2)
+		cap *= 2;
+	if (cap > m->cap)
+		map_grow(m, cap);
+}
+
 bool
 map_put(struct map *m, const char *key, void *value)
 {
@@ -104,7 +115,7 @@ map_put(struct map *m, const char *key, void *value)
 	struct map_slot *slot;
 
 	if (m->count * 2 >= m->cap)
-		map_grow(m);
+		map_grow(m, m->cap ? m->cap * 2 : 64);
 	slot = map_slot(m, key, len, hash);
 	if (slot->key)
 		return false;
