@@ -188,16 +188,21 @@ check_machine(struct rules_load *l)
 }
 
 static void
+drop_image(struct rules_load *l)
+{
+	free(l->image);
+	l->image = NULL;
+	l->image_len = 0;
+}
+
+static void
 compile(struct rules_load *l)
 {
 	if (l->problems.errors > 0)
 		return;
 	if (!model_compile(l->model, &l->image, &l->image_len, &l->problems) ||
-	    l->problems.errors > 0) {
-		free(l->image);
-		l->image = NULL;
-		l->image_len = 0;
-	}
+	    l->problems.errors > 0)
+		drop_image(l);
 }
 
 bool
@@ -236,6 +241,8 @@ rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t n
 		check_machine(l);
 		compile(l);
 	}
+	if (need_settings && l->image && !rules_tests(l))
+		drop_image(l);
 	problems_sort(&l->problems);
 	return l->problems.errors == 0 && l->image;
 }

@@ -150,7 +150,7 @@ struct rules_load {
 };
 /*
  * Reads FILE (a sallyport.conf or a policy by itself), checks everything, compiles. True: no error, image set.
- * need_settings: a policy by itself is an error (the server). now: seconds, for since/expires warnings.
+ * need_settings: the server asks: a policy by itself is an error, and so is a failing test. now: seconds, for since/expires warnings.
  */
 bool rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now);
 /*

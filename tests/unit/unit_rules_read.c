@@ -191,6 +191,15 @@ test_server_needs_settings(void)
 	CU_ASSERT_STRING_EQUAL(l.problems.list[0].code, "E225");
 	CU_ASSERT_PTR_NULL(l.image);
 	rules_load_free(&l);
+	/* A tool may look at a policy whose tests fail, a server takes none. */
+	snprintf(path, sizeof(path), "%s/tests/policy/bad/set-failing.conf", files_dir());
+	CU_ASSERT_TRUE(rules_load(&l, path, false, NOW));
+	rules_load_free(&l);
+	CU_ASSERT_FALSE(rules_load(&l, path, true, NOW));
+	CU_ASSERT_EQUAL(l.problems.errors, 1);
+	CU_ASSERT_STRING_EQUAL(l.problems.list[0].code, "E228");
+	CU_ASSERT_PTR_NULL(l.image);
+	rules_load_free(&l);
 	CU_ASSERT_FALSE(rules_load(&l, "/nonexistent/sallyport.conf", true, NOW));
 	CU_ASSERT_STRING_EQUAL(l.problems.list[0].code, "E101");
 	rules_load_free(&l);
