@@ -42,24 +42,36 @@ ipc_listeners_length(uint32_t count)
 }
 
 static bool
-listeners_fit(const void *body, size_t len, unsigned fds)
+listeners_fit(const void *body, size_t len, unsigned fds, enum ipc_role to)
 {
 	uint32_t count;
 
+	(void)to;
 	memcpy(&count, (const char *)body + offsetof(struct ipc_listeners, count), sizeof count);
 	return count <= IPC_MAX_FDS && len == ipc_listeners_length(count) && fds == count;
 }
 
 static bool
-compiled_fit(const void *body, size_t len, unsigned fds)
+compiled_fit(const void *body, size_t len, unsigned fds, enum ipc_role to)
 {
 	(void)body;
 	(void)len;
+	(void)to;
 	return fds == 0 || fds == 2; /* settings and policy, or neither */
 }
 
+static bool
+tally_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	(void)body;
+	(void)len;
+	return fds == (to == ROLE_LEDGER ? 2 : 1); /* the ledger's has the sequence numbers too */
+}
+
 /* What bounds alone cannot say. */
-static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds) = {
+static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds,
+					  enum ipc_role to) = {
+    [IPC_TALLY] = tally_fits,
     [IPC_LISTENERS] = listeners_fit,
     [IPC_COMPILED] = compiled_fit,
 };
@@ -84,7 +96,7 @@ ipc_check(const void *packet, size_t len, unsigned fds, enum ipc_role from, enum
 	    fds > rule->max_fds)
 		return false;
 	inside = (const char *)packet + sizeof head;
-	if (fits[head.type] != NULL && !fits[head.type](inside, head.length, fds))
+	if (fits[head.type] != NULL && !fits[head.type](inside, head.length, fds, to))
 		return false;
 	*type = (enum ipc_type)head.type;
 	*body = inside;

@@ -14,12 +14,14 @@ static const struct row {
 	unsigned min_fds, max_fds;
 } rows[] = {
     {IPC_BOOKS, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
-    {IPC_TALLY, TO(PARENT), TO(WORKER) | TO(LEDGER), 0, 0, 1, 1},
+    {IPC_TALLY, TO(PARENT), TO(WORKER), 0, 0, 1, 1},
+    {IPC_TALLY, TO(PARENT), TO(LEDGER), 0, 0, 2, 2},
     {IPC_POLICY, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
     {IPC_START, TO(PARENT), TO(WORKER), 0, 0, 0, 0},
     {IPC_DRAIN, TO(PARENT), TO(WORKER) | TO(LEDGER), 4, 4, 0, 0},
     {IPC_WORKER_GONE, TO(PARENT), TO(LEDGER), 12, 12, 0, 0},
     {IPC_AUDIT_FILE, TO(PARENT), TO(LEDGER), 0, 0, 1, 1},
+    {IPC_POLICY_REFUSED, TO(PARENT), TO(LEDGER), 48, 48, 0, 0},
     {IPC_READY, TO(WORKER) | TO(LEDGER), TO(PARENT), 0, 0, 0, 0},
     {IPC_POLICY_TAKEN, TO(WORKER) | TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
     {IPC_AUDIT_STATE, TO(LEDGER), TO(PARENT), 16, 16, 0, 0},
@@ -198,6 +200,18 @@ test_heads(void)
 	CU_ASSERT_FALSE(legal(&p, 0, ROLE_PARENT, ROLE_WORKER));
 }
 
+static bool
+has_row(int type)
+{
+	/* these two have tests of their own */
+	if (type == IPC_LISTENERS || type == IPC_COMPILED)
+		return true;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (rows[i].type == (enum ipc_type)type)
+			return true;
+	return false;
+}
+
 static void
 test_table(void)
 {
@@ -205,6 +219,7 @@ test_table(void)
 		const struct ipc_rule *rule = &ipc_table[type];
 
 		CU_ASSERT_PTR_NOT_NULL_FATAL(rule->word);
+		CHECK_ROW(type == IPC_NONE || has_row(type), rule->word);
 		CHECK_ROW(rule->min <= rule->max && rule->max <= IPC_MAX_BODY, rule->word);
 		CHECK_ROW(rule->min_fds <= rule->max_fds && rule->max_fds <= IPC_MAX_FDS,
 			  rule->word);

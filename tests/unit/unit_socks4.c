@@ -79,6 +79,8 @@ compare(const struct row *row, const struct socks_request *r)
 	CHECK_ROW(r->fault == row->fault, row->what);
 	CHECK_ROW(r->command == row->command && r->port == row->port, row->what);
 	CHECK_ROW(r->is_4a == row->is_4a && r->kind == row->kind, row->what);
+	if (r->kind != row->kind)
+		return;
 	CHECK_ROW(r->userid_len == strlen(row->userid), row->what);
 	CHECK_ROW(strcmp(r->userid, row->userid) == 0, row->what);
 	if (r->kind == NAME_HOST) {

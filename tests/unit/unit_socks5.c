@@ -170,6 +170,8 @@ compare(const struct row *row, const struct socks_request *r)
 	CHECK_ROW(r->fault == row->fault, row->what);
 	CHECK_ROW(r->command == row->command && r->port == row->port, row->what);
 	CHECK_ROW(r->kind == row->kind, row->what);
+	if (r->kind != row->kind)
+		return;
 	if (r->kind == NAME_HOST) {
 		CHECK_ROW(strcmp(r->name, row->where) == 0, row->what);
 		CHECK_ROW(r->name_len == strlen(row->where), row->what);
