@@ -128,10 +128,10 @@ put_shown(struct buffer *out, const char *s)
 const char *
 count_text(uint64_t n, char buf[COUNT_TEXT])
 {
-	char *p = buf + COUNT_TEXT;
+	char *p = &buf[COUNT_TEXT - 1];
 	unsigned digits = 0;
 
-	*--p = '\0';
+	*p = '\0';
 	do {
 		if (digits > 0 && digits % 3 == 0)
 			*--p = ',';
