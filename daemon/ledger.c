@@ -358,6 +358,7 @@ worker_gone(const struct ipc_worker_gone *gone)
 	char text[128];
 	struct text t;
 
+	tally_present(ledger.tally, gone->worker, false);
 	for (int i = 0; i < SHELVES; i++) {
 		struct shelf *s = &ledger.shelves[i];
 

@@ -32,6 +32,7 @@ struct image {
 };
 
 static struct {
+	unsigned index;
 	struct channel channel;
 	struct watch watch;
 	struct listener listeners[SETTINGS_LISTENERS];
@@ -323,6 +324,7 @@ on_start(const struct message *m)
 	}
 	worker.started = true;
 	know_ourselves();
+	tally_present(walk.tally, worker.index, true);
 	for (unsigned i = 0; i < worker.listener_count; i++)
 		if (listen_start(&worker.listeners[i]) == -1) {
 			give_up("cannot watch a listener");
@@ -337,6 +339,22 @@ on_drain(const struct message *m)
 	const struct ipc_drain *body = m->body;
 
 	drain(body->within_ms);
+}
+
+/* No descriptor for another session: clients shall reach a worker that has some, if there is one. */
+static void
+crowd(bool crowded)
+{
+	bool elsewhere = tally_full(walk.tally, worker.index, crowded);
+
+	for (unsigned i = 0; i < worker.listener_count && !worker.draining; i++) {
+		struct listener *l = &worker.listeners[i];
+
+		if (crowded && elsewhere)
+			listen_pause(l);
+		else if (listen_start(l) == -1)
+			log_error("cannot watch a listener: %s", strerror(errno));
+	}
 }
 
 static const struct {
@@ -396,7 +414,8 @@ most_sessions(void)
 int
 worker_run(int channel, unsigned index)
 {
-	(void)index;
+	worker.index = index;
+	walk.crowd = crowd;
 	quiet_signals();
 	fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK);
 	worker.channel = (struct channel){channel, ROLE_WORKER, ROLE_PARENT};

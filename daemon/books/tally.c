@@ -33,6 +33,7 @@ struct tally_head {
 	uint64_t key[2];
 	_Alignas(LINE) _Atomic uint32_t sessions;
 	_Alignas(LINE) _Atomic uint32_t handshakes;
+	_Alignas(LINE) _Atomic uint64_t present, full; /* a bit a worker */
 };
 
 struct tally {
@@ -327,4 +328,31 @@ tally_source(const struct tally *t, const struct tally_limits *l, const struct a
 	struct place p = place_of(t, l, source);
 
 	return source_sum(t, &p);
+}
+
+static void
+set_bit(_Atomic uint64_t *set, unsigned worker, bool on)
+{
+	uint64_t bit = 1ULL << (worker & 63);
+
+	if (on)
+		atomic_fetch_or(set, bit);
+	else
+		atomic_fetch_and(set, ~bit);
+}
+
+void
+tally_present(struct tally *t, unsigned worker, bool present)
+{
+	set_bit(&t->head->full, worker, false);
+	set_bit(&t->head->present, worker, present);
+}
+
+bool
+tally_full(struct tally *t, unsigned worker, bool full)
+{
+	uint64_t others = ~(1ULL << (worker & 63));
+
+	set_bit(&t->head->full, worker, full);
+	return (atomic_load(&t->head->present) & ~atomic_load(&t->head->full) & others) != 0;
 }

@@ -28,6 +28,14 @@ enum tally_refusal tally_take(struct tally *t, const struct tally_limits *l, con
 void tally_handshake_done(struct tally *t);
 /* The prefix lengths must be those of the take; `handshake`: it was still in progress. */
 void tally_give(struct tally *t, const struct tally_limits *l, const struct addr *source, bool handshake);
+/*
+ * Workers that have no descriptor left for another session. A full worker steps back from the listeners
+ * while another has room, so that clients reach that one; the last stays, to refuse at once instead of
+ * letting clients hang. worker: 0-63.
+ */
+void tally_present(struct tally *t, unsigned worker, bool present);
+/* True: some other worker that is present is not full. */
+bool tally_full(struct tally *t, unsigned worker, bool full);
 uint32_t tally_sessions(const struct tally *t);
 uint32_t tally_handshakes(const struct tally *t);
 uint32_t tally_source(const struct tally *t, const struct tally_limits *l, const struct addr *source);

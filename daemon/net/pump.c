@@ -280,8 +280,9 @@ flow_run(struct pump *p, int d)
 		}
 		if (f->fin) {
 			give_back(f);
-			shutdown(p->end[!d].fd, SHUT_WR);
 			f->done = 1;
+			if (!p->flow[!d].done) /* else both are closed now, which says the same */
+				shutdown(p->end[!d].fd, SHUT_WR);
 			break;
 		}
 		if ((p->end[d].spare & END_READABLE) == 0)

@@ -38,7 +38,8 @@ struct flow {
 struct pump;
 struct pump_calls {
 	/* The session is over; not called again. reset: that end sent RST or failed; else both ended and `end` was the
-	 * first. The descriptors are still open: the callee closes them. */
+	 * first. The descriptors are still open: the callee closes them, which is
+	 * also what tells the second end that the first has ended. */
 	void (*over)(struct pump *p, int end, bool reset);
 	void (*first_byte)(struct pump *p); /* the first byte went to the client */
 };

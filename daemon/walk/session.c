@@ -54,6 +54,13 @@ session_of_timer(struct timer *t)
 }
 
 static void
+crowd(bool crowded)
+{
+	walk.crowded = crowded;
+	walk.crowd(crowded);
+}
+
+static void
 session_free(struct session *s)
 {
 	timer_stop(&s->timer);
@@ -63,6 +70,8 @@ session_free(struct session *s)
 	if (s->next != NULL)
 		s->next->link = s->link;
 	walk.session_count--;
+	if (walk.crowded && walk.session_count < walk.session_most - walk.session_most / 64)
+		crowd(false);
 	loop_free_later(s);
 }
 
@@ -101,9 +110,9 @@ lingering(struct watch *w, uint32_t events)
 
 	if ((events & (EPOLLERR | EPOLLHUP)) == 0)
 		while ((n = recv(w->fd, pump_hot, HOT_SIZE, 0)) > 0) {
-			s->end_by_ms -= n; /* counts down LINGER_BYTES */
-			if (s->end_by_ms <= 0)
+			if ((size_t)n >= s->linger_left)
 				break;
+			s->linger_left -= (uint32_t)n;
 			if (n < HOT_SIZE && (events & EPOLLRDHUP) == 0)
 				return;
 		}
@@ -127,7 +136,7 @@ linger(struct session *s)
 
 	shutdown(w->fd, SHUT_WR);
 	w->ready = lingering;
-	s->end_by_ms = LINGER_BYTES;
+	s->linger_left = LINGER_BYTES;
 	timer_stop(&s->timer);
 	timer_set(&s->timer, loop_now() + LINGER_MS, lingered);
 	lingering(w, w->spare & END_FIN_SEEN ? EPOLLRDHUP : 0);
@@ -354,7 +363,8 @@ session_new(void)
 		s->next->link = &s->next;
 	s->link = &walk.sessions;
 	walk.sessions = s;
-	walk.session_count++;
+	if (++walk.session_count >= walk.session_most && !walk.crowded)
+		crowd(true);
 	return s;
 }
 

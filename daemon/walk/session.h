@@ -78,6 +78,7 @@ struct session {
 	int64_t start_ns; /* monotonic */
 	int64_t end_by_ms; /* lifetime; 0: none. Before the relay: the deadline of the stage */
 	uint32_t idle_ms; /* 0: none */
+	uint32_t linger_left; /* bytes that a refused client may still send */
 	uint32_t judged;  /* generation of the policy that last allowed it */
 	uint8_t stage;	  /* enum stage */
 	uint8_t ending;	  /* enum ending */
@@ -94,6 +95,8 @@ struct walk {
 	struct tally *tally;
 	struct session *sessions; /* all, also those being let go */
 	uint32_t session_count, session_most; /* most: what the descriptors allow */
+	bool crowded;			      /* session_most is reached, or was a moment ago */
+	void (*crowd)(bool crowded);	      /* told when that changes */
 	/* judging the live sessions again, some a round */
 	struct session *rejudge_at;
 	uint32_t revoked;

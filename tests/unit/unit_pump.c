@@ -52,6 +52,8 @@ over(struct pump *p, int end, bool reset)
 	seen.end = end;
 	seen.reset = reset;
 	pump_stop(p);
+	watch_close(&p->end[0]); /* as the contract says */
+	watch_close(&p->end[1]);
 }
 
 static void
