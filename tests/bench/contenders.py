@@ -104,7 +104,7 @@ class Sallyport(Contender):
 def policy(count):
     """Rules of a large firm: branches, services, forbidden places; the last one lets us out."""
     for i in range(count - 1):
-        source = f"10.{i % 200}.{i // 200 * 16}.0/20"
+        source = f"10.{i % 250}.{i // 250 % 16 * 16}.0/20"
         inside = f"172.{16 + i % 16}.{i // 16 % 256}.0/24"
         kind = i % 10
         if kind < 4:
@@ -117,7 +117,7 @@ def policy(count):
         elif kind < 9:
             rest = f'action = "deny"; to = [ "{inside}", "*.bad{i}.example" ]'
         else:  # from where the load comes, to where it does not go
-            rest = f'action = "allow"; from = "loopback"; to = "{inside}"; service = "tcp/{2000 + i}"'
+            rest = f'action = "allow"; from = "loopback"; to = "{inside}"; service = "tcp/{2000 + i % 60000}"'
         yield f'  {{ name = "rule-{i}"; {rest} }}'
     yield (
         '  { name = "bench"; action = "allow"; from = "loopback"; '
