@@ -56,6 +56,9 @@ labels_good(const char *s, size_t len)
 {
 	const char *last;
 
+	/* some resolvers read a zone or brackets: [::1], ::1%lo */
+	if (memchr(s, ':', len) != NULL)
+		return false;
 	if (len == 0 || s[0] == '.' || s[len - 1] == '.' || memmem(s, len, "..", 2) != NULL)
 		return false;
 	last = memrchr(s, '.', len);

@@ -14,7 +14,8 @@
 
 enum name_kind {
 	NAME_BAD,     /* empty, too long, a byte outside 0x21-0x7e, an empty label, a lone
-		       * dot, or a last label that is a number (127.1, 0x7f000001) */
+		       * dot, a last label that is a number (127.1, 0x7f000001), or a colon
+		       * in what is no address (::1%lo, [::1]) */
 	NAME_HOST,    /* out: lower case, trailing dot dropped, NUL-terminated */
 	NAME_ADDRESS, /* strict IPv4 or IPv6 text (trailing dot dropped): *addr */
 };
