@@ -361,6 +361,7 @@ worker_gone(const struct ipc_worker_gone *gone)
 	tally_present(ledger.tally, gone->worker, false);
 	for (int i = 0; i < SHELVES; i++) {
 		struct shelf *s = &ledger.shelves[i];
+		unsigned open;
 
 		if (s->books == NULL || books_worker(s->books) != gone->worker ||
 		    books_generation(s->books) != gone->generation)
@@ -374,7 +375,8 @@ worker_gone(const struct ipc_worker_gone *gone)
 			text_putf(&t, "signal %d", WTERMSIG(gone->status));
 		else
 			text_putf(&t, "itself with status %d", WEXITSTATUS(gone->status));
-		text_putf(&t, ", %u open sessions", end_open_cards(s->books));
+		open = end_open_cards(s->books);
+		text_putf(&t, ", %u open session%s", open, open == 1 ? "" : "s");
 		write_plain("worker-crash", "failure", "worker-crash", text);
 		while (!flush())
 			poll(NULL, 0, RETRY_MS);
@@ -396,11 +398,21 @@ on_tally(const struct message *m)
 }
 
 static void
+tell_load(const struct generation *g)
+{
+	size_t rules = policy_rule_count(g->policy);
+	char text[64];
+
+	ledger.sequence->policy_told = g->number;
+	snprintf(text, sizeof text, "%zu rule%s", rules, rules == 1 ? "" : "s");
+	write_plain("policy-load", "success", NULL, text);
+}
+
+static void
 on_policy(const struct message *m)
 {
 	const struct ipc_policy *body = m->body;
 	struct generation g = {.number = body->generation}, *room = generation_room();
-	char text[64];
 
 	g.settings_at = map_image(m->fds[0], &g.settings_len);
 	g.policy_at = map_image(m->fds[1], &g.policy_len);
@@ -424,9 +436,7 @@ on_policy(const struct message *m)
 		ledger.newest = g.number;
 	if (!ledger.ready || g.number <= ledger.sequence->policy_told)
 		return; /* the first is told behind audit-start */
-	ledger.sequence->policy_told = g.number;
-	snprintf(text, sizeof text, "%zu rules", policy_rule_count(g.policy));
-	write_plain("policy-load", "success", NULL, text);
+	tell_load(&g);
 }
 
 static void
@@ -434,7 +444,6 @@ on_audit_file(const struct message *m)
 {
 	bool first = ledger.file == -1;
 	struct generation *g;
-	char text[64];
 
 	if (!first) {
 		flush(); /* what was heard before belongs to the old file */
@@ -444,11 +453,8 @@ on_audit_file(const struct message *m)
 	ledger.colour = isatty(ledger.file) == 1 && getenv("NO_COLOR") == NULL;
 	write_plain(first ? "audit-start" : "audit-rotate", "success", NULL, NULL);
 	g = generation_find(ledger.newest);
-	if (first && g != NULL && g->number > ledger.sequence->policy_told) {
-		ledger.sequence->policy_told = g->number;
-		snprintf(text, sizeof text, "%zu rules", policy_rule_count(g->policy));
-		write_plain("policy-load", "success", NULL, text);
-	}
+	if (first && g != NULL && g->number > ledger.sequence->policy_told)
+		tell_load(g);
 }
 
 static void
@@ -496,7 +502,8 @@ on_policy_refused(const struct message *m)
 	const struct ipc_compiled *body = m->body;
 	char text[64];
 
-	snprintf(text, sizeof text, "%u errors, the old policy stays", body->errors);
+	snprintf(text, sizeof text, "%u error%s, the old policy stays", body->errors,
+	    body->errors == 1 ? "" : "s");
 	write_plain("policy-refused", "failure", NULL, text);
 }
 

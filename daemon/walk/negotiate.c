@@ -31,17 +31,18 @@ greet(struct session *s)
 	struct socks5_methods offered;
 	enum socks_fault fault;
 	uint8_t reply[SOCKS5_METHOD_REPLY];
+	enum decode d;
 	size_t used;
 
-	switch (socks5_greeting_decode(a->in + a->in_used, a->in_len - a->in_used, &offered, &fault,
-				       &used)) {
-	case DECODE_MORE:
-		return STEP_WAIT;
-	case DECODE_BAD:
-		return session_end(s, END_MALFORMED);
-	case DECODE_OK:
-		break;
+	while ((d = socks5_greeting_decode(a->in + a->in_used, a->in_len - a->in_used, &offered, &fault,
+		    &used)) == DECODE_MORE) {
+		enum step more = session_more(s);
+
+		if (more != STEP_NEXT)
+			return more;
 	}
+	if (d == DECODE_BAD)
+		return session_end(s, END_MALFORMED);
 	a->in_used += used;
 	a->facts.known |= FACT_VERSION;
 	a->facts.version = 5;
@@ -64,10 +65,12 @@ negotiate_step(struct session *s)
 {
 	struct approach *a = s->approach;
 
-	if (!session_read(s))
-		return STEP_OVER;
-	if (a->in_len == 0)
-		return STEP_WAIT;
+	while (a->in_len == 0) {
+		enum step more = session_more(s);
+
+		if (more != STEP_NEXT)
+			return more;
+	}
 	switch (a->in[0]) {
 	case 4:
 		s->card->version = 4;

@@ -53,17 +53,13 @@ request_step(struct session *s)
 	struct approach *a = s->approach;
 	struct socks_request *r = &a->request;
 	size_t used = 0;
-	enum decode d = decode(s, &used);
+	enum decode d;
 
-	if (d == DECODE_MORE) {
-		/* What is here is not enough: see whether more has come, and look again. */
-		if ((session_client(s)->spare & END_READABLE) == 0)
-			return STEP_WAIT;
-		if (!session_read(s))
-			return STEP_OVER;
-		d = decode(s, &used);
-		if (d == DECODE_MORE)
-			return STEP_WAIT;
+	while ((d = decode(s, &used)) == DECODE_MORE) {
+		enum step more = session_more(s);
+
+		if (more != STEP_NEXT)
+			return more;
 	}
 	a->in_used += used;
 	if (d == DECODE_BAD) {

@@ -209,34 +209,32 @@ session_walk(struct session *s)
 
 /* ---- the client's side until the relay ------------------------------------------------ */
 
-bool
-session_read(struct session *s)
+enum step
+session_more(struct session *s)
 {
 	struct approach *a = s->approach;
 	struct watch *w = session_client(s);
 	size_t room = sizeof a->in - a->in_len;
 	ssize_t n;
 
-	if ((w->spare & END_READABLE) == 0 || room == 0)
-		return true;
+	if ((w->spare & END_READABLE) == 0)
+		return STEP_WAIT;
+	if (room == 0)
+		return session_end(s, END_MALFORMED); /* no message is that long */
 	n = recv(w->fd, a->in + a->in_len, room, 0);
+	if (n == 0)
+		return session_end(s, END_CLIENT_CLOSED);
 	if (n == -1) {
-		if (errno == EAGAIN || errno == EINTR) {
-			w->spare &= ~(uint32_t)END_READABLE;
-			return true;
-		}
-		session_end(s, END_CLIENT_RESET);
-		return false;
-	}
-	if (n == 0) {
-		session_end(s, END_CLIENT_CLOSED);
-		return false;
+		if (errno != EAGAIN && errno != EINTR)
+			return session_end(s, END_CLIENT_RESET);
+		w->spare &= ~(uint32_t)END_READABLE;
+		return STEP_WAIT;
 	}
 	/* A short read has emptied the socket; but a FIN that was announced is still to be read. */
 	if ((size_t)n < room && (w->spare & END_FIN_SEEN) == 0)
 		w->spare &= ~(uint32_t)END_READABLE;
 	a->in_len += (size_t)n;
-	return true;
+	return STEP_NEXT;
 }
 
 /* While we look up and connect: a client that left cancels; one that only half-closed behind

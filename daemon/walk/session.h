@@ -115,8 +115,9 @@ void session_stop(struct session *s, enum ending why);
 void session_rejudge_all(void);
 void session_stop_all(enum ending why);
 struct session *session_of_timer(struct timer *t);
-/* The client's unread bytes into approach->in. False: ended (client-closed or client-reset). */
-bool session_read(struct session *s);
+/* A message is not whole yet: STEP_NEXT, look again, there may be more; STEP_WAIT; or STEP_OVER (the client
+ * left: client-closed or client-reset). */
+enum step session_more(struct session *s);
 static inline struct watch *
 session_client(struct session *s)
 {
