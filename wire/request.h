@@ -6,7 +6,8 @@
 
 #include "wire/socks.h"
 
-/* The destination of a request given as a name of at most 255 bytes: kind, name or address, and sent. */
+/* The destination of a request given as a name of at most 255 bytes: kind, name or address, and
+ * sent. */
 void request_take_name(struct socks_request *out, const uint8_t *name, size_t len);
 
 #endif
