@@ -275,6 +275,15 @@ rule_commands(const struct compile *c, const struct model_rule *r, uint32_t serv
 	return r->commands & left;
 }
 
+static uint32_t
+rule_notes(struct compile *c, const struct model_rule *r)
+{
+	struct image_notes n = {compile_string(c, r->terms.owner), compile_string(c, r->terms.why),
+				compile_string(c, r->place.file)};
+
+	return shared_put(c, &c->notes, SECTION_NOTES, &n);
+}
+
 static void
 compile_rule(struct compile *c, const struct model_rule *r)
 {
@@ -282,10 +291,7 @@ compile_rule(struct compile *c, const struct model_rule *r)
 
 	memset(&out, 0, sizeof(out));
 	out.name = compile_string(c, r->name);
-	out.owner = compile_string(c, r->terms.owner);
 	out.ticket = compile_string(c, r->terms.ticket);
-	out.why = compile_string(c, r->terms.why);
-	out.file = compile_string(c, r->place.file);
 	out.line = r->place.line;
 	out.column = r->place.column > UINT16_MAX ? UINT16_MAX : (uint16_t)r->place.column;
 	out.flags =
@@ -304,6 +310,7 @@ compile_rule(struct compile *c, const struct model_rule *r)
 	out.commands = rule_commands(c, r, out.service);
 	out.versions = r->versions;
 	out.terms = rule_terms(c, &r->terms);
+	out.notes = rule_notes(c, r);
 	out.tail = rule_tail(c, r, &out);
 	section_put(c, SECTION_RULES, &out);
 }
@@ -317,13 +324,9 @@ finish_objects(struct compile *c)
 	static const struct {
 		unsigned firsts, items;
 	} lists[] = {
-	    {SECTION_NETWORK_FIRST4, SECTION_RANGES4},
-	    {SECTION_NETWORK_FIRST6, SECTION_RANGES6},
-	    {SECTION_HOST_FIRST, SECTION_HOST_PATTERNS},
-	    {SECTION_HOST_REGEX_FIRST, SECTION_HOST_REGEXES},
-	    {SECTION_SERVICE_FIRST, SECTION_PORTS},
-	    {SECTION_GROUP_FIRST, SECTION_GROUP_WORDS},
-	    {SECTION_TIME_FIRST, SECTION_WINDOWS},
+	    {SECTION_NETWORK_FIRST4, SECTION_RANGES4},   {SECTION_NETWORK_FIRST6, SECTION_RANGES6},
+	    {SECTION_HOST_FIRST, SECTION_HOST_PATTERNS}, {SECTION_SERVICE_FIRST, SECTION_PORTS},
+	    {SECTION_GROUP_FIRST, SECTION_GROUP_WORDS},  {SECTION_TIME_FIRST, SECTION_WINDOWS},
 	};
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -333,7 +336,7 @@ finish_objects(struct compile *c)
 static void
 finish_words(struct compile *c)
 {
-	uint32_t n = c->words.count, slots = n + n / 2 + 1;
+	uint32_t n = c->words.count, slots = n + n / 4 + 1;
 	const uint32_t *words = (const uint32_t *)c->sections[SECTION_WORDS].p;
 	uint32_t *v = calloc(slots, sizeof(*v));
 
@@ -346,7 +349,7 @@ finish_words(struct compile *c)
 
 		while (v[i] != 0)
 			i = i + 1 == slots ? 0 : i + 1;
-		v[i] = w + 1;
+		v[i] = word_slot(hash, w, word_bits(n));
 	}
 	buffer_put(&c->sections[SECTION_WORD_SLOTS], v, slots * sizeof(*v));
 	free(v);
@@ -358,34 +361,58 @@ aligned(size_t n)
 	return (n + 7) & ~(size_t)7;
 }
 
+/* A section whose bytes an earlier one of the matchers' has already, or the section itself. */
+static unsigned
+twin(const struct compile *c, unsigned s)
+{
+	const struct buffer *b = &c->sections[s];
+
+	for (unsigned t = SECTION_SUBSET; t < s; t++)
+		if (c->sections[t].len == b->len && b->len > 0 &&
+		    memcmp(c->sections[t].p, b->p, b->len) == 0)
+			return t;
+	return s;
+}
+
+/* Gives each section its place; returns the length of the whole. */
+static size_t
+lay_out(const struct compile *c, struct image_header *h)
+{
+	size_t at = aligned(sizeof(*h));
+
+	for (unsigned s = 0; s < SECTION_COUNT; s++) {
+		unsigned t = twin(c, s);
+
+		h->sections[s].count = section_count(c, s);
+		h->sections[s].offset = t != s ? h->sections[t].offset : at;
+		if (t == s)
+			at += aligned(c->sections[s].len);
+	}
+	return at;
+}
+
 static void *
 assemble(struct compile *c, uint32_t name, size_t *len)
 {
-	size_t at = aligned(sizeof(struct image_header));
-	struct image_header *h;
+	struct image_header h;
 	uint8_t *image;
 
-	for (unsigned s = 0; s < SECTION_COUNT; s++)
-		at += aligned(c->sections[s].len);
-	if (at > UINT32_MAX || (image = calloc(1, at)) == NULL)
+	memset(&h, 0, sizeof(h));
+	*len = lay_out(c, &h);
+	if (*len > UINT32_MAX || (image = calloc(1, *len)) == NULL)
 		return NULL;
-	h = (struct image_header *)image;
-	memcpy(h->magic, IMAGE_MAGIC, sizeof(h->magic));
-	h->len = *len = at;
-	h->format = IMAGE_FORMAT;
-	h->header_size = sizeof(*h);
-	h->name = name;
-	h->worst_case = c->worst_case;
-	memcpy(h->anchor_first, c->anchor_first, sizeof(h->anchor_first));
-	at = aligned(sizeof(*h));
-	for (unsigned s = 0; s < SECTION_COUNT; s++) {
-		h->sections[s].offset = at;
-		h->sections[s].count = section_count(c, s);
+	memcpy(h.magic, IMAGE_MAGIC, sizeof(h.magic));
+	h.len = *len;
+	h.format = IMAGE_FORMAT;
+	h.header_size = sizeof(h);
+	h.name = name;
+	h.worst_case = c->worst_case;
+	memcpy(h.anchor_first, c->anchor_first, sizeof(h.anchor_first));
+	memcpy(image, &h, sizeof(h));
+	for (unsigned s = 0; s < SECTION_COUNT; s++)
 		if (c->sections[s].len > 0)
-			memcpy(image + at, c->sections[s].p, c->sections[s].len);
-		at += aligned(c->sections[s].len);
-	}
-	image_hash(image, *len, h->hash);
+			memcpy(image + h.sections[s].offset, c->sections[s].p, c->sections[s].len);
+	image_hash(image, *len, ((struct image_header *)image)->hash);
 	return image;
 }
 
@@ -394,7 +421,7 @@ compile_free(struct compile *c)
 {
 	struct intern *interns[] = {&c->strings,  &c->words,   &c->pool,     &c->tails,  &c->terms,
 				    &c->networks, &c->hosts,   &c->services, &c->groups, &c->times,
-				    &c->zones,    &c->regexes, &c->objects};
+				    &c->zones,    &c->regexes, &c->objects,  &c->notes};
 
 	for (size_t i = 0; i < sizeof(interns) / sizeof(interns[0]); i++)
 		intern_free(interns[i]);

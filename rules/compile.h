@@ -27,8 +27,8 @@ struct compile {
 	const struct rules_model *model;
 	struct problems *problems;
 	struct buffer sections[SECTION_COUNT];
-	struct intern strings, words, pool, tails, terms, networks, hosts, services, groups, times,
-	    zones, regexes;
+	struct intern strings, words, pool, tails, terms, notes, networks, hosts, services, groups,
+	    times, zones, regexes;
 	struct buffer string_offsets; /* u32, by interned string */
 	struct intern objects;        /* pointers already compiled ... */
 	struct buffer object_numbers; /* ... and their numbers, u32 */

@@ -54,13 +54,13 @@ view_bind(struct index *x)
 	p->word_slots = (const void *)c->sections[SECTION_WORD_SLOTS].p;
 	p->word_slot_count = section_count(c, SECTION_WORD_SLOTS);
 	p->word_count = section_count(c, SECTION_WORDS);
+	p->word_mask = (uint32_t)((UINT64_C(1) << word_bits(p->word_count)) - 1);
 	p->network_first4 = (const void *)c->sections[SECTION_NETWORK_FIRST4].p;
 	p->network_first6 = (const void *)c->sections[SECTION_NETWORK_FIRST6].p;
 	p->ranges4 = (const void *)c->sections[SECTION_RANGES4].p;
 	p->ranges6 = (const void *)c->sections[SECTION_RANGES6].p;
 	p->host_first = (const void *)c->sections[SECTION_HOST_FIRST].p;
 	p->host_patterns = (const void *)c->sections[SECTION_HOST_PATTERNS].p;
-	p->host_regex_first = (const void *)c->sections[SECTION_HOST_REGEX_FIRST].p;
 	p->service_first = (const void *)c->sections[SECTION_SERVICE_FIRST].p;
 	p->group_first = (const void *)c->sections[SECTION_GROUP_FIRST].p;
 	p->group_words = (const void *)c->sections[SECTION_GROUP_WORDS].p;
@@ -160,8 +160,8 @@ key_of(const struct image_rule *r, unsigned kind)
 }
 
 /* Kinds that a rule can be anchored by together: `to` is networks and hosts. */
-static const uint8_t keys[] = {1 << ANCHOR_FROM, 1 << ANCHOR_TO | 1 << ANCHOR_HOST,
-			       1 << ANCHOR_WHO};
+static const uint8_t keys[] = {1 << ANCHOR_FROM, 1 << ANCHOR_WHO,
+			       1 << ANCHOR_TO | 1 << ANCHOR_HOST};
 
 static bool
 has_regex(const struct policy *p, uint32_t set)
@@ -170,7 +170,8 @@ has_regex(const struct policy *p, uint32_t set)
 	uint32_t one, n = set_members(p, set, &v, &one);
 
 	for (uint32_t i = 0; i < n; i++)
-		if (p->host_regex_first[v[i]] != p->host_regex_first[v[i] + 1])
+		if (p->host_first[v[i]] != p->host_first[v[i] + 1] &&
+		    p->host_patterns[p->host_first[v[i] + 1] - 1] & HOST_PATTERN_REGEX)
 			return true;
 	return false;
 }
@@ -278,14 +279,18 @@ crowd_hosts(struct index *x, const uint32_t *count)
 
 	for (uint32_t o = 0; o < x->objects[ANCHOR_HOST]; o++)
 		for (uint32_t i = p->host_first[o]; i < p->host_first[o + 1]; i++)
-			by_word[p->host_patterns[i] >> 2] += count[o];
+			if (!(p->host_patterns[i] & HOST_PATTERN_REGEX))
+				by_word[p->host_patterns[i] >> 2] += count[o];
 	for (uint32_t o = 0; o < x->objects[ANCHOR_HOST]; o++) {
 		uint32_t n = p->host_first[o + 1] - p->host_first[o], step = n / 32 + 1;
 
 		x->crowd[ANCHOR_HOST][o] = count[o];
 		for (uint32_t i = 0; i < n && count[o] > 0; i += step) {
-			uint32_t word = p->host_patterns[p->host_first[o] + i] >> 2;
-			uint32_t sum = crowd_at_name(p, by_word, word);
+			uint32_t pattern = p->host_patterns[p->host_first[o] + i], sum;
+
+			if (pattern & HOST_PATTERN_REGEX)
+				break;
+			sum = crowd_at_name(p, by_word, pattern >> 2);
 
 			if (sum > x->crowd[ANCHOR_HOST][o])
 				x->crowd[ANCHOR_HOST][o] = sum;
@@ -443,6 +448,8 @@ write_posts(struct index *x, unsigned m)
 	at = must_calloc(anchors + 1, sizeof(*at));
 	memcpy(at, first, (anchors + 1) * sizeof(*at));
 	each_post(x, m, post_put, at, rules);
+	while (anchors > 0 && first[anchors - 1] == first[anchors])
+		anchors--; /* nothing is anchored from here on */
 	buffer_put(&x->c->sections[SECTION_POST_FIRST + m], first, (anchors + 1) * sizeof(*first));
 	if (first[anchors] > 0)
 		buffer_put(&x->c->sections[SECTION_POSTS + m], rules,
@@ -567,6 +574,8 @@ post_length(const struct compile *c, uint32_t anchor)
 {
 	const uint32_t *first = (const void *)c->sections[SECTION_POST_FIRST + MATCHER_FULL].p;
 
+	if (anchor + 1 >= section_count(c, SECTION_POST_FIRST + MATCHER_FULL))
+		return 0;
 	return first[anchor + 1] - first[anchor];
 }
 

@@ -197,8 +197,8 @@ must_array(size_t n)
 /* The two lists of an object, one behind the other, with their lengths: what makes it equal to
  * another. */
 static uint32_t
-lists_put(struct compile *c, struct intern *in, const unsigned firsts[2], const unsigned items[2],
-	  uint32_t *v, size_t n, size_t m)
+lists_put(struct compile *c, struct intern *in, unsigned firsts, unsigned items, uint32_t *v,
+	  size_t n, size_t m)
 {
 	uint32_t key = (uint32_t)n;
 	struct buffer b = {0};
@@ -210,8 +210,8 @@ lists_put(struct compile *c, struct intern *in, const unsigned firsts[2], const 
 	number = intern_put(in, b.p, b.len, &fresh);
 	buffer_free(&b);
 	for (unsigned list = 0; fresh && list < 2; list++) {
-		section_put_u32(c, firsts[list], section_count(c, items[list]));
-		buffer_put(&c->sections[items[list]], list == 0 ? v : v + n,
+		section_put_u32(c, firsts, section_count(c, items));
+		buffer_put(&c->sections[items], list == 0 ? v : v + n,
 			   (list == 0 ? n : m) * sizeof(*v));
 	}
 	free(v);
@@ -221,27 +221,28 @@ lists_put(struct compile *c, struct intern *in, const unsigned firsts[2], const 
 static uint32_t
 compile_host(struct compile *c, const struct object *o)
 {
-	static const unsigned firsts[] = {SECTION_HOST_FIRST, SECTION_HOST_REGEX_FIRST};
-	static const unsigned items[] = {SECTION_HOST_PATTERNS, SECTION_HOST_REGEXES};
-	uint32_t *v = must_array(o->host_count);
-	size_t n = 0, m = 0;
+	uint32_t *v = must_array(o->host_count), number;
+	size_t n = 0;
+	bool fresh;
 
-	for (size_t i = 0; i < o->host_count; i++)
-		if (o->hosts[i].kind != HOST_REGEX)
-			v[n++] = compile_word(c, o->hosts[i].text) << 2 | o->hosts[i].kind;
+	for (; n < o->host_count; n++)
+		v[n] = o->hosts[n].kind == HOST_REGEX
+			   ? HOST_PATTERN_REGEX | compile_regex(c, o->hosts[n].text)
+			   : compile_word(c, o->hosts[n].text) << 2 | o->hosts[n].kind;
 	n = sort_unique(v, n);
-	for (size_t i = 0; i < o->host_count; i++)
-		if (o->hosts[i].kind == HOST_REGEX)
-			v[n + m++] = compile_regex(c, o->hosts[i].text);
-	m = sort_unique(v + n, m);
-	return lists_put(c, &c->hosts, firsts, items, v, n, m);
+	number = intern_put(&c->hosts, v, n * sizeof(*v), &fresh);
+	if (fresh) {
+		section_put_u32(c, SECTION_HOST_FIRST, section_count(c, SECTION_HOST_PATTERNS));
+		if (n > 0)
+			buffer_put(&c->sections[SECTION_HOST_PATTERNS], v, n * sizeof(*v));
+	}
+	free(v);
+	return number;
 }
 
 static uint32_t
 compile_group(struct compile *c, const struct object *o)
 {
-	static const unsigned firsts[] = {SECTION_GROUP_FIRST, SECTION_GROUP_FIRST};
-	static const unsigned items[] = {SECTION_GROUP_WORDS, SECTION_GROUP_WORDS};
 	uint32_t *v = must_array(o->user_count + o->unix_count);
 	size_t n = 0, m = 0;
 
@@ -251,14 +252,12 @@ compile_group(struct compile *c, const struct object *o)
 	for (; m < o->unix_count; m++)
 		v[n + m] = compile_word(c, o->unix_groups[m]);
 	m = sort_unique(v + n, m);
-	return lists_put(c, &c->groups, firsts, items, v, n, m);
+	return lists_put(c, &c->groups, SECTION_GROUP_FIRST, SECTION_GROUP_WORDS, v, n, m);
 }
 
 static uint32_t
 compile_service(struct compile *c, const struct object *o)
 {
-	static const unsigned firsts[] = {SECTION_SERVICE_FIRST, SECTION_SERVICE_FIRST};
-	static const unsigned items[] = {SECTION_PORTS, SECTION_PORTS};
 	uint32_t *v = must_array(o->service_count);
 	size_t n = 0, total = 0;
 
@@ -273,7 +272,7 @@ compile_service(struct compile *c, const struct object *o)
 		if (udp == 0)
 			n = total;
 	}
-	return lists_put(c, &c->services, firsts, items, v, n, total - n);
+	return lists_put(c, &c->services, SECTION_SERVICE_FIRST, SECTION_PORTS, v, n, total - n);
 }
 
 static uint32_t

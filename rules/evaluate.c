@@ -407,7 +407,8 @@ list_add(struct policy *p, const uint32_t *v, uint32_t n)
 static void
 anchor_add(struct policy *p, const struct posts *t, uint32_t anchor)
 {
-	list_add(p, t->rules + t->first[anchor], t->first[anchor + 1] - t->first[anchor]);
+	if (anchor < t->anchor_count)
+		list_add(p, t->rules + t->first[anchor], t->first[anchor + 1] - t->first[anchor]);
 }
 
 static void

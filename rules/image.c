@@ -36,6 +36,7 @@ static const struct {
     {SECTION_RULES, sizeof(struct image_rule)},
     {SECTION_TAILS, sizeof(struct image_tail)},
     {SECTION_TERMS, sizeof(struct image_terms)},
+    {SECTION_NOTES, sizeof(struct image_notes)},
     {SECTION_RANGES4, sizeof(struct image_range4)},
     {SECTION_RANGES6, sizeof(struct image_range6)},
     {SECTION_PORTS, sizeof(struct image_ports)},
@@ -130,6 +131,7 @@ bind(struct policy *p)
 	p->rules = section(p, SECTION_RULES, &p->rule_count);
 	p->tails = section(p, SECTION_TAILS, NULL);
 	p->terms = section(p, SECTION_TERMS, NULL);
+	p->notes = section(p, SECTION_NOTES, NULL);
 	p->pool = section(p, SECTION_POOL, &p->pool_count);
 	p->listeners = section(p, SECTION_LISTENERS, &p->listener_count);
 	p->words = section(p, SECTION_WORDS, &p->word_count);
@@ -140,8 +142,6 @@ bind(struct policy *p)
 	p->ranges6 = section(p, SECTION_RANGES6, NULL);
 	p->host_first = section(p, SECTION_HOST_FIRST, NULL);
 	p->host_patterns = section(p, SECTION_HOST_PATTERNS, NULL);
-	p->host_regex_first = section(p, SECTION_HOST_REGEX_FIRST, NULL);
-	p->host_regexes = section(p, SECTION_HOST_REGEXES, NULL);
 	p->regexes = section(p, SECTION_REGEXES, &p->regex_count);
 	p->service_first = section(p, SECTION_SERVICE_FIRST, NULL);
 	p->ports = section(p, SECTION_PORTS, NULL);
@@ -151,6 +151,7 @@ bind(struct policy *p)
 	p->windows = section(p, SECTION_WINDOWS, NULL);
 	p->zones = section(p, SECTION_ZONES, &p->zone_count);
 	p->transitions = section(p, SECTION_TRANSITIONS, NULL);
+	p->word_mask = (uint32_t)((UINT64_C(1) << word_bits(p->word_count)) - 1);
 	p->nodes = section(p, SECTION_NODES, NULL);
 	p->node_anchors = section(p, SECTION_NODE_ANCHORS, NULL);
 	p->word_first = section(p, SECTION_WORD_FIRST, NULL);
@@ -162,14 +163,14 @@ bind(struct policy *p)
 		t->always = section(p, SECTION_ALWAYS + m, &t->always_count);
 		t->asserted = section(p, SECTION_ASSERTED + m, &t->asserted_count);
 		t->unix_groups = section(p, SECTION_UNIX + m, &t->unix_count);
-		t->first = section(p, SECTION_POST_FIRST + m, NULL);
+		t->first = section(p, SECTION_POST_FIRST + m, &t->anchor_count);
+		t->anchor_count -= t->anchor_count > 0;
 		t->rules = section(p, SECTION_POSTS + m, &t->rule_count);
 	}
 	p->anchor_count = p->header->anchor_first[ANCHOR_KINDS];
 	return first_count(p, SECTION_NETWORK_FIRST4, 1, &p->network_count) &&
 	       size_of(p, SECTION_NETWORK_FIRST6) == p->network_count + 1 &&
 	       first_count(p, SECTION_HOST_FIRST, 1, &p->host_count) &&
-	       size_of(p, SECTION_HOST_REGEX_FIRST) == p->host_count + 1 &&
 	       first_count(p, SECTION_SERVICE_FIRST, 2, &p->service_count) &&
 	       first_count(p, SECTION_GROUP_FIRST, 2, &p->group_count) &&
 	       first_count(p, SECTION_TIME_FIRST, 1, &p->time_count) &&
@@ -222,12 +223,16 @@ words_valid(const struct policy *p)
 {
 	uint32_t empty = 0;
 
-	if (!below(p, SECTION_WORDS, size_of(p, SECTION_STRINGS)) ||
-	    !below(p, SECTION_WORD_SLOTS, p->word_count + 1))
+	if (!below(p, SECTION_WORDS, size_of(p, SECTION_STRINGS)))
 		return false;
 	/* A search of the table ends at an empty slot. */
-	for (uint32_t i = 0; i < p->word_slot_count; i++)
-		empty += p->word_slots[i] == 0;
+	for (uint32_t i = 0; i < p->word_slot_count; i++) {
+		uint32_t word = p->word_slots[i] & p->word_mask;
+
+		if (word > p->word_count || (word == 0 && p->word_slots[i] != 0))
+			return false;
+		empty += word == 0;
+	}
 	return empty > 0;
 }
 
@@ -237,12 +242,12 @@ hosts_valid(const struct policy *p)
 	uint32_t n = size_of(p, SECTION_HOST_PATTERNS);
 
 	for (uint32_t i = 0; i < n; i++)
-		if (p->host_patterns[i] >> 2 >= p->word_count ||
-		    (p->host_patterns[i] & 3) > HOST_BOTH)
+		if (p->host_patterns[i] & HOST_PATTERN_REGEX
+			? (p->host_patterns[i] & ~HOST_PATTERN_REGEX) >= p->regex_count
+			: p->host_patterns[i] >> 2 >= p->word_count ||
+			      (p->host_patterns[i] & 3) > HOST_BOTH)
 			return false;
 	return climbs(p, SECTION_HOST_FIRST, SECTION_HOST_PATTERNS) &&
-	       climbs(p, SECTION_HOST_REGEX_FIRST, SECTION_HOST_REGEXES) &&
-	       below(p, SECTION_HOST_REGEXES, p->regex_count) &&
 	       below(p, SECTION_REGEXES, size_of(p, SECTION_STRINGS));
 }
 
@@ -315,10 +320,10 @@ posts_valid(const struct policy *p, unsigned m)
 {
 	const struct posts *t = &p->posts[m];
 
-	if (size_of(p, SECTION_POST_FIRST + m) != p->anchor_count + 1 ||
+	if (t->anchor_count > p->anchor_count ||
 	    !climbs(p, SECTION_POST_FIRST + m, SECTION_POSTS + m))
 		return false;
-	for (uint32_t a = 0; a < p->anchor_count; a++)
+	for (uint32_t a = 0; a < t->anchor_count; a++)
 		if (!strictly_climbs(t->rules + t->first[a], t->first[a + 1] - t->first[a]))
 			return false;
 	return below(p, SECTION_SUBSET + m, p->rule_count) &&
@@ -371,10 +376,9 @@ rule_valid(const struct policy *p, const struct image_rule *r)
 {
 	uint32_t strings = size_of(p, SECTION_STRINGS);
 
-	return r->name < strings && r->owner < strings && r->ticket < strings && r->why < strings &&
-	       r->file < strings && r->tail < size_of(p, SECTION_TAILS) &&
-	       r->terms < size_of(p, SECTION_TERMS) && set_valid(p, r->who, p->group_count) &&
-	       set_valid(p, r->from, p->network_count) &&
+	return r->name < strings && r->ticket < strings && r->notes < size_of(p, SECTION_NOTES) &&
+	       r->tail < size_of(p, SECTION_TAILS) && r->terms < size_of(p, SECTION_TERMS) &&
+	       set_valid(p, r->who, p->group_count) && set_valid(p, r->from, p->network_count) &&
 	       set_valid(p, r->to_networks, p->network_count) &&
 	       set_valid(p, r->to_hosts, p->host_count) &&
 	       set_valid(p, r->service, p->service_count) && r->who_kind <= WHO_KIND_SET;
@@ -391,6 +395,11 @@ rules_valid(const struct policy *p)
 		return false;
 	for (uint32_t i = 0; i < n; i++)
 		if (p->terms[i].route >= strings)
+			return false;
+	n = size_of(p, SECTION_NOTES);
+	for (uint32_t i = 0; i < n; i++)
+		if (p->notes[i].owner >= strings || p->notes[i].why >= strings ||
+		    p->notes[i].file >= strings)
 			return false;
 	for (uint32_t i = 0; i < p->rule_count; i++)
 		if (!rule_valid(p, &p->rules[i]))
@@ -462,31 +471,42 @@ lists_alloc(struct policy *p)
 static void
 posts_use(struct policy *p)
 {
-	const uint32_t *a = p->header->anchor_first;
+	for (unsigned m = 0; m < MATCHER_COUNT; m++) {
+		struct posts *t = &p->posts[m];
 
-	for (unsigned m = 0; m < MATCHER_COUNT; m++)
-		for (unsigned k = 0; k < ANCHOR_KINDS; k++)
-			p->posts[m].uses[k] =
-			    p->posts[m].first[a[k]] != p->posts[m].first[a[k + 1]];
+		for (unsigned k = 0; k < ANCHOR_KINDS; k++) {
+			uint32_t from = p->header->anchor_first[k];
+			uint32_t to = p->header->anchor_first[k + 1];
+
+			to = to < t->anchor_count ? to : t->anchor_count;
+			t->uses[k] = from < to && t->first[from] != t->first[to];
+		}
+	}
+}
+
+static bool
+hash_valid(const void *image, size_t len)
+{
+	uint8_t hash[IMAGE_HASH];
+
+	image_hash(image, len, hash);
+	return memcmp(hash, ((const struct image_header *)image)->hash, IMAGE_HASH) == 0;
 }
 
 struct policy *
-image_open(const void *image, size_t len, bool check_hash)
+image_open(const void *image, size_t len, enum image_trust trust)
 {
 	struct policy *p;
-	uint8_t hash[IMAGE_HASH];
 
 	if (image == NULL || !frame_valid(image, len))
 		return NULL;
-	if (check_hash) {
-		image_hash(image, len, hash);
-		if (memcmp(hash, ((const struct image_header *)image)->hash, IMAGE_HASH) != 0)
-			return NULL;
-	}
+	if (trust == IMAGE_FOREIGN && !hash_valid(image, len))
+		return NULL;
 	if ((p = calloc(1, sizeof(*p))) == NULL)
 		return NULL;
 	p->header = image;
-	if (!bind(p) || !valid(p) || !regexes_compile(p) || !lists_alloc(p)) {
+	if (!bind(p) || (trust != IMAGE_SEALED && !valid(p)) || !regexes_compile(p) ||
+	    !lists_alloc(p)) {
 		policy_close(p);
 		return NULL;
 	}
@@ -497,7 +517,13 @@ image_open(const void *image, size_t len, bool check_hash)
 struct policy *
 policy_open(const void *image, size_t len)
 {
-	return image_open(image, len, true);
+	return image_open(image, len, IMAGE_FOREIGN);
+}
+
+struct policy *
+policy_open_sealed(const void *image, size_t len)
+{
+	return image_open(image, len, IMAGE_SEALED);
 }
 
 void
@@ -567,10 +593,10 @@ terms_fill(const struct policy *p, const struct image_rule *r, struct rule_terms
 	const struct image_terms *t = &p->terms[r->terms];
 
 	out->name = p->strings + r->name;
-	out->owner = p->strings + r->owner;
+	out->owner = p->strings + p->notes[r->notes].owner;
 	out->ticket = p->strings + r->ticket;
-	out->why = p->strings + r->why;
-	out->file = p->strings + r->file;
+	out->why = p->strings + p->notes[r->notes].why;
+	out->file = p->strings + p->notes[r->notes].file;
 	out->line = r->line;
 	out->column = r->column;
 	out->allow = r->flags & RULE_ALLOW;

@@ -35,37 +35,38 @@
 enum matcher { MATCHER_FULL, MATCHER_NAME, MATCHER_GRANT, MATCHER_EARLY, MATCHER_COUNT };
 extern const uint32_t matcher_blind[MATCHER_COUNT];
 
-enum anchor_kind { ANCHOR_FROM, ANCHOR_TO, ANCHOR_HOST, ANCHOR_WHO, ANCHOR_KINDS };
+/* In the order in which blind matchers stop to use them. */
+enum anchor_kind { ANCHOR_FROM, ANCHOR_WHO, ANCHOR_HOST, ANCHOR_TO, ANCHOR_KINDS };
 
 enum image_section {
-	SECTION_STRINGS,          /* char: NUL-terminated texts; offset 0 is "" */
-	SECTION_RULES,            /* struct image_rule */
-	SECTION_TAILS,            /* struct image_tail */
-	SECTION_TERMS,            /* struct image_terms */
-	SECTION_POOL,             /* u32: sets of more than one object */
-	SECTION_LISTENERS,        /* u32: name */
-	SECTION_WORDS,            /* u32: string; host names, users and Unix groups */
-	SECTION_WORD_SLOTS,       /* u32: hash table, word + 1 */
-	SECTION_NETWORK_FIRST4,   /* u32 */
-	SECTION_NETWORK_FIRST6,   /* u32 */
-	SECTION_RANGES4,          /* struct image_range4, sorted within a network */
-	SECTION_RANGES6,          /* struct image_range6 */
-	SECTION_HOST_FIRST,       /* u32 */
-	SECTION_HOST_PATTERNS,    /* u32: word << 2 | enum host_kind, sorted within a host object */
-	SECTION_HOST_REGEX_FIRST, /* u32 */
-	SECTION_HOST_REGEXES,     /* u32: regex */
-	SECTION_REGEXES,          /* u32: string */
-	SECTION_SERVICE_FIRST,    /* u32: list 2 i is tcp, 2 i + 1 udp of service i */
-	SECTION_PORTS,            /* struct image_ports */
-	SECTION_GROUP_FIRST,      /* u32: list 2 i users, 2 i + 1 Unix groups of group i */
-	SECTION_GROUP_WORDS,      /* u32: word, sorted within a list */
-	SECTION_TIME_FIRST,       /* u32 */
-	SECTION_WINDOWS,          /* struct image_window */
-	SECTION_ZONES,            /* struct image_zone */
-	SECTION_TRANSITIONS,      /* struct image_transition, sorted within a zone */
-	SECTION_FROM_STARTS4,     /* u32: sorted; from here on ... */
-	SECTION_FROM_NODES4,      /* u32: ... this is the smallest prefix: node + 1, 0 none */
-	SECTION_FROM_STARTS6,     /* struct addr */
+	SECTION_STRINGS,        /* char: NUL-terminated texts; offset 0 is "" */
+	SECTION_RULES,          /* struct image_rule */
+	SECTION_TAILS,          /* struct image_tail */
+	SECTION_TERMS,          /* struct image_terms */
+	SECTION_NOTES,          /* struct image_notes */
+	SECTION_POOL,           /* u32: sets of more than one object */
+	SECTION_LISTENERS,      /* u32: name */
+	SECTION_WORDS,          /* u32: string; host names, users and Unix groups */
+	SECTION_WORD_SLOTS,     /* u32: hash table: word_slot(), 0 empty */
+	SECTION_NETWORK_FIRST4, /* u32 */
+	SECTION_NETWORK_FIRST6, /* u32 */
+	SECTION_RANGES4,        /* struct image_range4, sorted within a network */
+	SECTION_RANGES6,        /* struct image_range6 */
+	SECTION_HOST_FIRST,     /* u32 */
+	SECTION_HOST_PATTERNS,  /* u32: word << 2 | enum host_kind, or HOST_PATTERN_REGEX | regex;
+				   sorted */
+	SECTION_REGEXES,        /* u32: string */
+	SECTION_SERVICE_FIRST,  /* u32: list 2 i is tcp, 2 i + 1 udp of service i */
+	SECTION_PORTS,          /* struct image_ports */
+	SECTION_GROUP_FIRST,    /* u32: list 2 i users, 2 i + 1 Unix groups of group i */
+	SECTION_GROUP_WORDS,    /* u32: word, sorted within a list */
+	SECTION_TIME_FIRST,     /* u32 */
+	SECTION_WINDOWS,        /* struct image_window */
+	SECTION_ZONES,          /* struct image_zone */
+	SECTION_TRANSITIONS,    /* struct image_transition, sorted within a zone */
+	SECTION_FROM_STARTS4,   /* u32: sorted; from here on ... */
+	SECTION_FROM_NODES4,    /* u32: ... this is the smallest prefix: node + 1, 0 none */
+	SECTION_FROM_STARTS6,   /* struct addr */
 	SECTION_FROM_NODES6,
 	SECTION_TO_STARTS4,
 	SECTION_TO_NODES4,
@@ -75,16 +76,19 @@ enum image_section {
 	SECTION_NODE_ANCHORS, /* u32: anchor */
 	SECTION_WORD_FIRST,   /* u32 */
 	SECTION_WORD_ANCHORS, /* u32: anchor */
-	/* One of each a matcher: */
+	/* One of each a matcher; equal ones share their bytes: */
 	SECTION_SUBSET,                                    /* u32: its rules; none: all rules */
 	SECTION_ALWAYS = SECTION_SUBSET + MATCHER_COUNT,   /* u32: rules without an anchor */
 	SECTION_ASSERTED = SECTION_ALWAYS + MATCHER_COUNT, /* u32: anchored by who, take asserted */
 	SECTION_UNIX =
 	    SECTION_ASSERTED + MATCHER_COUNT, /* u32: anchored by who, name Unix groups */
-	SECTION_POST_FIRST = SECTION_UNIX + MATCHER_COUNT,  /* u32, by anchor */
+	SECTION_POST_FIRST =
+	    SECTION_UNIX + MATCHER_COUNT, /* u32, by anchor; up to the last one used */
 	SECTION_POSTS = SECTION_POST_FIRST + MATCHER_COUNT, /* u32: rules anchored there */
 	SECTION_COUNT = SECTION_POSTS + MATCHER_COUNT,
 };
+
+#define HOST_PATTERN_REGEX 0x80000000u
 
 struct image_header {
 	char magic[8];
@@ -109,11 +113,11 @@ enum {
 enum { WHO_KIND_ANYONE, WHO_KIND_KNOWN, WHO_KIND_SET };
 
 struct image_rule {
-	uint32_t name, owner, ticket, why, file; /* strings */
+	uint32_t name, ticket; /* strings */
 	uint32_t line;
 	uint16_t column, flags;
 	uint32_t who, from, to_networks, to_hosts, service; /* sets */
-	uint32_t tail, terms;
+	uint32_t tail, terms, notes;
 	uint8_t auth, who_kind;
 	uint8_t commands; /* bits 1 << RULES_CONNECT ...; without those that `service` rules out */
 	uint8_t versions; /* bits 1 << 4, 1 << 5 */
@@ -134,6 +138,10 @@ struct image_terms {
 	uint32_t sessions, sessions_per_user, sessions_per_source, drain_ms, route;
 	uint8_t log, udp_replies, on_revoke, egress; /* egress: 1 IPv4, 2 IPv6 */
 	struct addr egress4, egress6;
+};
+
+struct image_notes {
+	uint32_t owner, why, file; /* strings */
 };
 
 struct image_range4 {
@@ -176,7 +184,7 @@ struct prefix_index {
 
 struct posts {
 	const uint32_t *subset, *always, *asserted, *unix_groups, *first, *rules;
-	uint32_t subset_count, always_count, asserted_count, unix_count, rule_count;
+	uint32_t subset_count, always_count, asserted_count, unix_count, rule_count, anchor_count;
 	bool uses[ANCHOR_KINDS];
 };
 
@@ -190,11 +198,12 @@ struct policy {
 	const struct image_rule *rules;
 	const struct image_tail *tails;
 	const struct image_terms *terms;
+	const struct image_notes *notes;
 	const uint32_t *pool, *listeners, *words, *word_slots;
 	const uint32_t *network_first4, *network_first6;
 	const struct image_range4 *ranges4;
 	const struct image_range6 *ranges6;
-	const uint32_t *host_first, *host_patterns, *host_regex_first, *host_regexes, *regexes;
+	const uint32_t *host_first, *host_patterns, *regexes;
 	const uint32_t *service_first, *group_first, *group_words, *time_first;
 	const struct image_ports *ports;
 	const struct image_window *windows;
@@ -203,6 +212,7 @@ struct policy {
 	struct prefix_index from_index, to_index;
 	const struct image_node *nodes;
 	const uint32_t *node_anchors, *word_first, *word_anchors;
+	uint32_t word_mask; /* of a slot */
 	struct posts posts[MATCHER_COUNT];
 	uint32_t rule_count, listener_count, word_count, word_slot_count, network_count, host_count,
 	    regex_count, service_count, group_count, time_count, zone_count, pool_count,
@@ -219,8 +229,12 @@ struct policy {
 	uint32_t list_count, list_cap;
 };
 
-/* Opens without looking at the hash: for the fuzzer, which writes its own bytes. */
-struct policy *image_open(const void *image, size_t len, bool check_hash);
+enum image_trust {
+	IMAGE_FOREIGN,	/* check everything */
+	IMAGE_UNHASHED, /* everything but the hash: for the fuzzer, which writes its own bytes */
+	IMAGE_SEALED,	/* somebody has checked it, and nobody can have changed it since */
+};
+struct policy *image_open(const void *image, size_t len, enum image_trust trust);
 void image_hash(const void *image, size_t len, uint8_t out[IMAGE_HASH]);
 size_t image_element_size(enum image_section s);
 
@@ -279,6 +293,18 @@ struct name_hits {
 	unsigned count;
 };
 uint32_t word_hash_back(uint32_t hash, const char *s, size_t len); /* from the last byte */
+/* How many low bits of a slot are the word + 1; the rest is of its hash, so most others are told
+ * apart without a look at their text. */
+static inline unsigned
+word_bits(uint32_t word_count)
+{
+	return word_count == 0 ? 1 : 32 - (unsigned)__builtin_clz(word_count);
+}
+static inline uint32_t
+word_slot(uint32_t hash, uint32_t word, unsigned bits)
+{
+	return bits == 32 ? word + 1 : hash << bits | (word + 1);
+}
 #define WORD_HASH 2166136261u
 uint32_t word_find(const struct policy *p, const char *s, size_t len); /* word + 1, 0: none */
 void name_look_up(const struct policy *p, const char *name, size_t len, struct name_hits *h);

@@ -117,16 +117,17 @@ in_host(const struct linear *l, uint32_t host, bool undecided)
 	struct truth result = no;
 
 	for (uint32_t i = p->host_first[host]; i < p->host_first[host + 1]; i++) {
-		uint32_t pattern = p->host_patterns[i];
+		uint32_t v = p->host_patterns[i];
+		enum tri t;
 
-		if (pattern_fits(p->strings + p->words[pattern >> 2], pattern & 3, l->f->name,
-				 l->f->name_len))
+		if (v & HOST_PATTERN_REGEX) {
+			t = regex_holds(p, v & ~HOST_PATTERN_REGEX, l->f->name, l->f->name_len);
+			result =
+			    either(result, truth_of(t == TRI_UNKNOWN ? undecided : t == TRI_YES));
+		} else if (pattern_fits(p->strings + p->words[v >> 2], v & 3, l->f->name,
+					l->f->name_len)) {
 			return yes;
-	}
-	for (uint32_t i = p->host_regex_first[host]; i < p->host_regex_first[host + 1]; i++) {
-		enum tri t = regex_holds(p, p->host_regexes[i], l->f->name, l->f->name_len);
-
-		result = either(result, t == TRI_UNKNOWN ? truth_of(undecided) : truth_of(t));
+		}
 	}
 	return result;
 }

@@ -25,12 +25,15 @@ word_hash_back(uint32_t hash, const char *s, size_t len)
 static uint32_t
 slot_find(const struct policy *p, uint32_t hash, const char *s, size_t len)
 {
-	uint32_t i = (uint32_t)(((uint64_t)hash * p->word_slot_count) >> 32), word;
+	uint32_t i = (uint32_t)(((uint64_t)hash * p->word_slot_count) >> 32), slot;
+	uint32_t tag = word_slot(hash, UINT32_MAX, word_bits(p->word_count)) & ~p->word_mask;
 
-	while ((word = p->word_slots[i]) != 0) {
+	while ((slot = p->word_slots[i]) != 0) {
+		uint32_t word = slot & p->word_mask;
 		const char *text = p->strings + p->words[word - 1];
 
-		if (strncmp(text, s, len) == 0 && text[len] == '\0')
+		if ((slot & ~p->word_mask) == tag && strncmp(text, s, len) == 0 &&
+		    text[len] == '\0')
 			return word;
 		i = i + 1 == p->word_slot_count ? 0 : i + 1;
 	}
@@ -115,14 +118,16 @@ pattern_find(const uint32_t *v, uint32_t n, uint32_t hit)
 static enum tri
 host_has(struct policy *p, uint32_t host, const struct rules_facts *f, const struct name_hits *h)
 {
-	const uint32_t *first = &p->host_first[host], *regexes = &p->host_regex_first[host];
+	const uint32_t *v = p->host_patterns + p->host_first[host];
+	uint32_t n = p->host_first[host + 1] - p->host_first[host];
 	enum tri result = TRI_NO;
 
 	for (unsigned i = 0; i < h->count; i++)
-		if (pattern_find(p->host_patterns + first[0], first[1] - first[0], h->word[i]))
+		if (pattern_find(v, n, h->word[i]))
 			return TRI_YES;
-	for (uint32_t i = regexes[0]; i < regexes[1]; i++) {
-		enum tri one = regex_holds(p, p->host_regexes[i], f->name, f->name_len);
+	/* Regular expressions stand at the end. */
+	while (n > 0 && v[n - 1] & HOST_PATTERN_REGEX) {
+		enum tri one = regex_holds(p, v[--n] & ~HOST_PATTERN_REGEX, f->name, f->name_len);
 
 		if (one == TRI_YES)
 			return TRI_YES;

@@ -93,6 +93,12 @@ struct policy; /* a mapped image and its scratch; one per process, not shared by
 /*
  * The one decision function. NEED only while facts are unknown; with FACT_ALL known it is
  * PERMIT or DENY. Unknown is refused (semantics 4). May be called at any time with any set of facts.
+ * A certain answer stays what it is, whatever the unknown facts turn out to be. NEED always means that
+ * some allow rule is still possible; so UDP ASSOCIATE (FACT_NAME, FACT_ADDRESS, FACT_PORT unknown, command
+ * RULES_UDP) is granted on PERMIT, and on NEED once needs holds nothing but those three.
+ * While FACT_ASSERTED is unknown an asserted identity may come, a USERID only if the version may be 4.
+ * The fact of a name with an address: judged together (semantics 6). A destination that carries an IPv4 address
+ * (NAT64, 6to4, Teredo) is judged twice (semantics 7). groups belong to the session, whoever is asked for.
  */
 void rules_evaluate(struct policy *p, const struct rules_facts *facts, struct rules_answer *out);
 
@@ -105,6 +111,11 @@ const char *rules_reason_word(enum rules_reason r); /* "rule", "default", "resol
  * here, so a flipped byte ends in NULL, never in a fault later. NULL: not a valid image.
  */
 struct policy *policy_open(const void *image, size_t len);
+/*
+ * The same for a memfd that is sealed against writing and that policy_open has opened once already (by COMPILE, who
+ * made it): skips the checks, so that a reload stalls no worker. Only the frame is looked at.
+ */
+struct policy *policy_open_sealed(const void *image, size_t len);
 void policy_close(struct policy *p); /* frees scratch, not the image */
 
 const char *policy_name(const struct policy *p);	/* policy.name or "" */
