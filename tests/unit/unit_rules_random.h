@@ -83,7 +83,7 @@ static const char *const pool_names[] = {"example",         "a.example",
 					 "y.x.net",         "other.test",
 					 "a.example.net",   "internal",
 					 "corp.internal",   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
-static const char *const pool_regexes[] = {"^b[.].*", "(a+)+b", ".*example", "x|xa.example"};
+static const char *const pool_regexes[] = {"^b[.].*", "(a+)+[bd]", ".*example", "x|xa.example"};
 static const char *const pool_users[] = {"ann", "bob", "cy", "staff", "root"};
 static const char *const pool_groups[] = {"staff", "ops", "ann", "finance"};
 static const char *const pool_zones[] = {"UTC", "Europe/Berlin", "America/New_York"};
