@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_RULES_RANDOM_H
 #define TESTS_UNIT_RULES_RANDOM_H
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,18 +98,22 @@ struct random_policy {
 	struct rules_model model;
 	struct object *objects[64];
 	size_t object_count;
-	void *blocks[4096];
-	size_t block_count;
+	struct random_blocks {
+		struct random_blocks *next;
+		max_align_t data[];
+	} *blocks;
 };
 
 static inline void *
 random_block(struct random_policy *p, size_t size)
 {
-	void *v = calloc(1, size == 0 ? 1 : size);
+	struct random_blocks *b = calloc(1, sizeof(*b) + size);
 
-	if (v == NULL || p->block_count == sizeof(p->blocks) / sizeof(p->blocks[0]))
+	if (b == NULL)
 		abort();
-	return p->blocks[p->block_count++] = v;
+	b->next = p->blocks;
+	p->blocks = b;
+	return b->data;
 }
 
 static inline struct model_range
@@ -286,8 +291,12 @@ random_policy_new(struct dice *d, size_t rules)
 static inline void
 random_policy_free(struct random_policy *p)
 {
-	while (p->block_count > 0)
-		free(p->blocks[--p->block_count]);
+	while (p->blocks != NULL) {
+		struct random_blocks *next = p->blocks->next;
+
+		free(p->blocks);
+		p->blocks = next;
+	}
 	free(p);
 }
 
