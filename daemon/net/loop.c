@@ -26,7 +26,10 @@ static struct {
 	uint64_t busy[WHEEL_SLOTS / 64]; /* slots that may hold timers */
 	struct turn *turns, **turns_end;
 	uint32_t round;
-	void **later;
+	struct release {
+		void *p;
+		void (*release)(void *p);
+	} *later;
 	size_t later_count, later_cap;
 } loop;
 
@@ -55,7 +58,7 @@ static void
 free_waiting(void)
 {
 	for (size_t i = 0; i < loop.later_count; i++)
-		free(loop.later[i]);
+		loop.later[i].release(loop.later[i].p);
 	loop.later_count = 0;
 }
 
@@ -282,20 +285,20 @@ run_turns(void)
 /* ---- rounds ---------------------------------------------------------------- */
 
 void
-loop_free_later(void *p)
+loop_release_later(void *p, void (*release)(void *p))
 {
 	if (p == NULL)
 		return;
 	if (loop.later_count == loop.later_cap) {
 		size_t cap = loop.later_cap == 0 ? 256 : loop.later_cap * 2;
-		void **grown = realloc(loop.later, cap * sizeof *grown);
+		struct release *grown = realloc(loop.later, cap * sizeof *grown);
 
 		if (grown == NULL)
 			return; /* a leak is better than a use after free */
 		loop.later = grown;
 		loop.later_cap = cap;
 	}
-	loop.later[loop.later_count++] = p;
+	loop.later[loop.later_count++] = (struct release){p, release != NULL ? release : free};
 }
 
 static int

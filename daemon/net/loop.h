@@ -65,7 +65,13 @@ timer_armed(const struct timer *t)
 void turn_ask(struct turn *t, void (*run)(struct turn *));
 void turn_cancel(struct turn *t);
 
-void loop_free_later(void *p); /* free() after this round */
+/* release(p) after this round; NULL: free. */
+void loop_release_later(void *p, void (*release)(void *p));
+static inline void
+loop_free_later(void *p)
+{
+	loop_release_later(p, NULL);
+}
 /* One round: waits at most until the next timer (or max_ms, -1: for ever). */
 void loop_round(int max_ms);
 

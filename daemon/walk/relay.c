@@ -83,7 +83,7 @@ relay_step(struct session *s)
 	s->idle_ms = terms.idle_ms != 0 ? (uint32_t)terms.idle_ms : walk.settings->timeouts.idle;
 	s->end_by_ms = terms.lifetime_ms != 0 ? loop_now() + (int64_t)terms.lifetime_ms : 0;
 	s->approach = NULL;
-	loop_free_later(a);
+	approach_release(a);
 	s->pump.active_ms = loop_now();
 	relay_limits(s);
 	pump_start(&s->pump, &calls, s->card->bytes, early, early_len);

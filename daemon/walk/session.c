@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -75,6 +76,57 @@ session_free(struct session *s)
 	loop_free_later(s);
 }
 
+/* ---- approaches ------------------------------------------------------------------- */
+
+#define SPARE_APPROACHES 64
+
+static struct {
+	struct approach *spare; /* chained by `session` */
+	unsigned count;
+} approaches;
+
+static struct approach *
+approach_new(struct session *s)
+{
+	struct approach *a = approaches.spare;
+
+	if (a != NULL) {
+		approaches.spare = (struct approach *)(void *)a->session;
+		approaches.count--;
+	} else {
+		a = mmap(NULL, APPROACH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (a == MAP_FAILED)
+			return NULL;
+	}
+	/* Not all of it: its buffers are written before they are read. */
+	memset(a, 0, offsetof(struct approach, found));
+	a->session = s;
+	a->dialling = a->dialled = false;
+	a->found_count = 0;
+	return a;
+}
+
+static void
+approach_give(void *p)
+{
+	struct approach *a = p;
+
+	if (approaches.count >= SPARE_APPROACHES) {
+		munmap(a, APPROACH_BYTES);
+		return;
+	}
+	a->session = (struct session *)(void *)approaches.spare;
+	approaches.spare = a;
+	approaches.count++;
+}
+
+void
+approach_release(struct approach *a)
+{
+	/* Later: an attempt's watch may still stand in this round's events. */
+	loop_release_later(a, approach_give);
+}
+
 static void
 leave_approach(struct session *s)
 {
@@ -86,7 +138,7 @@ leave_approach(struct session *s)
 	if (a->dialling && !a->dialled)
 		dial_stop(&a->dial);
 	s->approach = NULL;
-	loop_free_later(a); /* an attempt's watch may still stand in this round's events */
+	approach_release(a);
 }
 
 /* ---- letting a refused client go ------------------------------------------------- */
@@ -337,16 +389,11 @@ session_new(void)
 
 	if (s == NULL)
 		return NULL;
-	s->approach = malloc(sizeof *s->approach);
+	s->approach = approach_new(s);
 	if (s->approach == NULL) {
 		free(s);
 		return NULL;
 	}
-	/* Not the whole approach: its buffers are written before they are read. */
-	memset(s->approach, 0, offsetof(struct approach, found));
-	s->approach->session = s;
-	s->approach->dialling = s->approach->dialled = false;
-	s->approach->found_count = 0;
 	memset(&s->pump, 0, sizeof s->pump);
 	s->pump.end[PUMP_TARGET].fd = -1;
 	s->timer.link = NULL;

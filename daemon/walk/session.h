@@ -36,7 +36,9 @@ enum stage {
 	AT_REPLY, AT_RELAY, AT_ACCOUNT, AT_COUNT
 };
 
-#define APPROACH_IN 2048 /* the longest request, and some bytes sent early behind it */
+/* An approach is one page, so that what a burst of handshakes took goes back to the kernel. */
+#define APPROACH_BYTES 4096
+#define APPROACH_IN 1536 /* the longest request, and some bytes sent early behind it */
 
 struct session;
 struct approach {
@@ -68,6 +70,9 @@ struct approach {
 	struct socks_request request;
 	uint8_t in[APPROACH_IN];
 };
+_Static_assert(sizeof(struct approach) <= APPROACH_BYTES, "an approach is one page");
+/* After this round. */
+void approach_release(struct approach *a);
 
 struct session {
 	struct pump pump; /* end[PUMP_CLIENT].watch is the client from accept on */
