@@ -150,7 +150,7 @@ def test_the_ledger_killed_under_load(daemons, crowds):
         until(lambda b=before: len(ports) > b + 20 or failures, "some sessions")
         victim = daemon.ledger_pid()
         os.kill(victim, signal.SIGKILL)
-        until(lambda v=victim: any("ledger" in daemon.role(p) and p != v
+        until(lambda v=victim: any(":ledge" in daemon.role(p) and p != v
                                    for p in daemon.processes()), "another ledger")
     before = len(ports)
     until(lambda: len(ports) > before + 20 or failures, "some sessions")

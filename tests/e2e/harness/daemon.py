@@ -204,20 +204,18 @@ class Daemon:
         return net.children(self.process.pid)
 
     def role(self, pid):
-        """What a child calls itself: the words behind "sallyportd:" of its command line."""
+        """What a child calls itself (the kernel keeps 15 letters of it)."""
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
             with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
-                return f"{file.read().strip()} {line}"
+                return file.read().strip()
         except OSError:
             return ""
 
     def workers(self):
-        return sorted(p for p in self.processes() if "worker" in self.role(p))
+        return sorted(p for p in self.processes() if ":work" in self.role(p))
 
     def ledger_pid(self):
-        return next(p for p in self.processes() if "ledger" in self.role(p))
+        return next(p for p in self.processes() if ":ledge" in self.role(p))
 
     def socket_count(self, pid):
         return sum(d.startswith("socket:") for d in net.descriptors(pid))
