@@ -242,7 +242,7 @@ def test_pysocks(daemons, dns, echo, version, remote):
 def test_pysocks_ipv6(daemon, ipv6, targets):
     import socks
     target = targets(host="::1")
-    with socks.socksocket(socket.AF_INET6) as sock:
+    with socks.socksocket() as sock:
         sock.set_proxy(socks.SOCKS5, *daemon.at)
         sock.settimeout(30)
         sock.connect(("::1", target.port))

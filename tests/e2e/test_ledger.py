@@ -209,6 +209,7 @@ def test_bytes_are_exact_whatever_the_end(daemon, targets):
                 got += len(sock.recv(65536))
             sock.sendall(b"d" * down)
             assert len(client.read(down)) == down
+            sock.close()
         end = daemon.ledger.last_of(client)
         assert (end["source"]["bytes"], end["destination"]["bytes"]) == (up, down)
 

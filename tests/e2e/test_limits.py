@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness.socks import greeting, request5
-from harness.targets import hold
+from harness.targets import sink
 from harness.wait import until
 
 
@@ -38,7 +38,7 @@ def session(daemon, port, **client):
 def test_sessions_in_all(daemons, targets, workers):
     """Counted across all workers."""
     daemon = daemons(settings={"workers": workers, "limits": {"sessions": 6}})
-    target = targets(hold)
+    target = targets(sink)
     clients = [session(daemon, target.port) for _ in range(6)]
     for _ in range(3):
         refused(daemon)
@@ -53,7 +53,7 @@ def test_sessions_in_all(daemons, targets, workers):
 
 def test_sessions_per_source(daemons, targets):
     daemon = daemons(settings={"limits": {"sessions-per-source": 3}})
-    target = targets(hold)
+    target = targets(sink)
     clients = [session(daemon, target.port, source="127.5.0.1") for _ in range(3)]
     refused(daemon, source="127.5.0.1")
     clients += [session(daemon, target.port, source="127.5.0.2") for _ in range(3)]
@@ -67,7 +67,7 @@ def test_sessions_per_source(daemons, targets):
 
 def test_a_source_may_be_a_network(daemons, targets):
     daemon = daemons(settings={"limits": {"sessions-per-source": 2, "source-prefix4": 24}})
-    target = targets(hold)
+    target = targets(sink)
     clients = [session(daemon, target.port, source=f"127.5.0.{i}") for i in (1, 2)]
     refused(daemon, source="127.5.0.3")
     clients.append(session(daemon, target.port, source="127.5.1.3"))
@@ -77,7 +77,7 @@ def test_a_source_may_be_a_network(daemons, targets):
 
 def test_handshakes(daemons, targets):
     daemon = daemons(settings={"limits": {"handshakes": 4}})
-    target = targets(hold)
+    target = targets(sink)
     slow = [daemon.client() for _ in range(4)]
     for client in slow:
         assert client.greet() == b"\x05\x00"
@@ -206,7 +206,7 @@ def test_no_record_no_session(daemons, crowds, sanitized):
 def test_limits_change_with_a_reload(daemons, targets):
     """Settings that can change without a restart do."""
     daemon = daemons(settings={"limits": {"sessions-per-source": 2}})
-    target = targets(hold)
+    target = targets(sink)
     clients = [session(daemon, target.port) for _ in range(2)]
     refused(daemon)
     assert daemon.reload(settings={"limits": {"sessions-per-source": 4}})["event"]["action"] == \

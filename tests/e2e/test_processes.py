@@ -609,7 +609,7 @@ def test_short_format_on_a_terminal(daemons, echo):
     assert b"\x1b[" in text, "no colour on a terminal"
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(text)).decode()
     assert f"127.0.0.1:{echo.port}" in plain
-    assert "client-closed" in plain
+    assert "closed by client" in plain
     assert "local" in plain
 
 
@@ -619,7 +619,7 @@ def test_short_format_without_a_terminal_has_no_colour(daemons, echo):
     daemon.start()
     client = standing(daemon, echo.port, 1)[0]
     client.close()
-    until(lambda: "client-closed" in daemon.log(), "the end")
+    until(lambda: "closed by client" in daemon.log(), "the end")
     assert "\x1b" not in daemon.log()
 
 

@@ -3,6 +3,7 @@ import hashlib
 import os
 import resource
 import select
+import signal
 import socket
 import struct
 import threading
@@ -329,19 +330,28 @@ def test_thousands_of_sessions_at_once(daemons, crowds, sanitized):
     assert {r["source"]["port"] for r in ends} == {c.port for c in clients}
 
 
-def test_both_workers_share_the_work(daemon, crowds):
-    """One listener, several workers: none of them does it all when many come at once."""
+def test_each_worker_serves_each_listener(daemon, crowds):
+    """While one of them stands still, the other takes whoever comes."""
     crowd = crowds()
-    clients = [daemon.client() for _ in range(300)]
-    for client in clients:
-        client.send(greeting() + request5("127.0.0.1", crowd.port))
-    for client in clients:
-        client.read(2)
-        client.reply5()
-    shares = {daemon.worker_of(client) for client in clients[:60]}
-    for client in clients:
+    one, two = daemon.workers()
+    everybody = []
+    for still, busy in ((one, two), (two, one)):
+        os.kill(still, signal.SIGSTOP)
+        try:
+            clients = [daemon.client() for _ in range(30)]
+            for client in clients:
+                client.send(greeting() + request5("127.0.0.1", crowd.port) + b"x")
+            for client in clients:
+                assert client.read(2) == b"\x05\x00"
+                assert client.reply5().code == 0
+                assert client.read(1) == b"x"
+                assert daemon.worker_of(client) == busy
+        finally:
+            os.kill(still, signal.SIGCONT)
+        everybody += clients
+    for client in everybody:
+        assert client.send(b"y").read(1) == b"y"
         client.close()
-    assert len(shares) == 2
 
 
 # -- limits in time -----------------------------------------------------------

