@@ -230,9 +230,9 @@ struct policy {
 };
 
 enum image_trust {
-	IMAGE_FOREIGN,	/* check everything */
+	IMAGE_FOREIGN,  /* check everything */
 	IMAGE_UNHASHED, /* everything but the hash: for the fuzzer, which writes its own bytes */
-	IMAGE_SEALED,	/* somebody has checked it, and nobody can have changed it since */
+	IMAGE_SEALED,   /* somebody has checked it, and nobody can have changed it since */
 };
 struct policy *image_open(const void *image, size_t len, enum image_trust trust);
 void image_hash(const void *image, size_t len, uint8_t out[IMAGE_HASH]);
@@ -322,6 +322,8 @@ bool times_have(const struct policy *p, uint32_t set, int64_t at);
 struct who_view { /* the words of this evaluation's identities; word + 1, 0 none */
 	uint32_t proven, asserted;
 };
+/* A word (+ 1, 0 none) among the users (list 0) or Unix groups (1) of a set. */
+bool groups_list(const struct policy *p, uint32_t set, unsigned list, uint32_t word);
 void who_look_up(const struct policy *p, const struct rules_facts *f, struct who_view *v);
 enum tri who_holds(const struct policy *p, const struct image_rule *r, const struct rules_facts *f,
 		   const struct who_view *v, struct judging *j);

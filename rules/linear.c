@@ -3,7 +3,8 @@
  *
  * A top-to-bottom scan in which each key is looked at by simple loops over what the image says, in
  * the order of POLICY.md's table; no index, no hash, no order of lists is relied upon.
- * rules_evaluate must give the same answer always; explain and the differential tests run this one.
+ * rules_evaluate must give the same answer always; the differential tests run this one. Explain
+ * asks the same keys, but not plainly: it looks things up, since tables may have a million entries.
  */
 #include "config.h"
 
@@ -59,6 +60,7 @@ struct linear {
 	const struct image_rule *r;
 	const struct image_tail *t;
 	bool allow;
+	bool plain;                            /* by loops */
 	bool undecided_holds, ignore_resolves; /* as in struct judging */
 	uint32_t methods;
 };
@@ -89,13 +91,15 @@ in_network(const struct policy *p, uint32_t network, const struct addr *a)
 }
 
 static bool
-in_networks(const struct policy *p, uint32_t set, const struct addr *a)
+in_networks(const struct linear *l, uint32_t set, const struct addr *a)
 {
 	const uint32_t *v;
-	uint32_t one, n = set_members(p, set, &v, &one);
+	uint32_t one, n = set_members(l->p, set, &v, &one);
 
+	if (!l->plain)
+		return networks_have(l->p, set, a);
 	for (uint32_t i = 0; i < n; i++)
-		if (in_network(p, v[i], a))
+		if (in_network(l->p, v[i], a))
 			return true;
 	return false;
 }
@@ -133,6 +137,17 @@ in_host(const struct linear *l, uint32_t host, bool undecided)
 }
 
 static struct truth
+look_up_host(const struct linear *l, uint32_t set, bool undecided)
+{
+	struct name_hits hits;
+	enum tri t;
+
+	name_look_up(l->p, l->f->name, l->f->name_len, &hits);
+	t = hosts_have(l->p, set, l->f, &hits);
+	return truth_of(t == TRI_UNKNOWN ? undecided : t == TRI_YES);
+}
+
+static struct truth
 in_hosts(const struct linear *l, uint32_t set, bool undecided)
 {
 	const uint32_t *v;
@@ -145,6 +160,8 @@ in_hosts(const struct linear *l, uint32_t set, bool undecided)
 		return waits_for(FACT_NAME);
 	if (l->f->name == NULL)
 		return no;
+	if (!l->plain)
+		return look_up_host(l, set, undecided);
 	for (uint32_t i = 0; i < n; i++)
 		result = either(result, in_host(l, v[i], undecided));
 	return result;
@@ -152,11 +169,14 @@ in_hosts(const struct linear *l, uint32_t set, bool undecided)
 
 /* A word in list 0 (users) or 1 (Unix groups) of one of the group objects; NULL: has it any? */
 static bool
-in_groups(const struct policy *p, uint32_t set, unsigned list, const char *word)
+in_groups(const struct linear *l, uint32_t set, unsigned list, const char *word)
 {
+	const struct policy *p = l->p;
 	const uint32_t *v;
 	uint32_t one, n = set_members(p, set, &v, &one);
 
+	if (!l->plain && word != NULL)
+		return groups_list(p, set, list, word_find(p, word, strlen(word)));
 	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t *first = &p->group_first[2 * v[i] + list];
 
@@ -173,14 +193,14 @@ in_groups(const struct policy *p, uint32_t set, unsigned list, const char *word)
 static struct truth
 groups_fit(const struct linear *l)
 {
-	if (!in_groups(l->p, l->r->who, 1, NULL))
+	if (!in_groups(l, l->r->who, 1, NULL))
 		return no;
 	if (!(l->f->known & FACT_GROUPS))
 		return waits_for(FACT_GROUPS);
 	if (l->f->groups_failed)
 		return truth_of(l->undecided_holds);
 	for (size_t g = 0; g < l->f->group_count; g++)
-		if (in_groups(l->p, l->r->who, 1, l->f->groups[g]))
+		if (in_groups(l, l->r->who, 1, l->f->groups[g]))
 			return yes;
 	return no;
 }
@@ -193,7 +213,7 @@ user_fits(const struct linear *l, const char *user, uint32_t bit)
 
 	if (l->r->who_kind == WHO_KIND_KNOWN)
 		return yes;
-	by_name = truth_of(in_groups(l->p, l->r->who, 0, user));
+	by_name = truth_of(in_groups(l, l->r->who, 0, user));
 	if (user == NULL && by_name.is == TRI_YES)
 		by_name = waits_for(bit);
 	return either(by_name, groups_fit(l));
@@ -253,7 +273,7 @@ client_in(struct linear *l, uint32_t set)
 {
 	if (networks_name(l->p, set, NETWORK_ANY_FROM))
 		return yes;
-	return l->f->known & FACT_CLIENT ? truth_of(in_networks(l->p, set, &l->f->client))
+	return l->f->known & FACT_CLIENT ? truth_of(in_networks(l, set, &l->f->client))
 					 : waits_for(FACT_CLIENT);
 }
 
@@ -294,7 +314,7 @@ destination_in(const struct linear *l, uint32_t set)
 		return no;
 	if (!(l->f->known & FACT_ADDRESS))
 		return waits_for(FACT_ADDRESS);
-	if (in_networks(l->p, set, &l->f->address))
+	if (in_networks(l, set, &l->f->address))
 		return yes;
 	if (!addr_is_unspecified(&l->f->address) || !networks_name(l->p, set, NETWORK_ANY_TO))
 		return no;
@@ -330,7 +350,7 @@ key_resolves_in(struct linear *l)
 		return yes;
 	there = fact(l, FACT_ADDRESS);
 	if (there.is == TRI_YES)
-		there = truth_of(in_networks(l->p, l->t->resolves_in, &l->f->address));
+		there = truth_of(in_networks(l, l->t->resolves_in, &l->f->address));
 	return either(destination_in(l, l->r->to_networks), there);
 }
 
@@ -469,7 +489,7 @@ rule_holds(struct linear *l, const char **which)
 }
 
 static struct linear
-linear_begin(struct policy *p, const struct rules_facts *f, uint32_t index)
+linear_begin(struct policy *p, const struct rules_facts *f, uint32_t index, bool plain)
 {
 	const struct image_rule *r = &p->rules[index];
 	bool allow = r->flags & RULE_ALLOW;
@@ -479,6 +499,7 @@ linear_begin(struct policy *p, const struct rules_facts *f, uint32_t index)
 			       .r = r,
 			       .t = &p->tails[r->tail],
 			       .allow = allow,
+			       .plain = plain,
 			       .undecided_holds = !allow};
 }
 
@@ -518,7 +539,7 @@ static bool
 scan_rule(struct policy *p, const struct rules_facts *f, uint32_t index, struct scan *s,
 	  struct rules_answer *out)
 {
-	struct linear l = linear_begin(p, f, index);
+	struct linear l = linear_begin(p, f, index, true);
 	const char *which;
 	struct truth t = rule_holds(&l, &which);
 	bool dry_run = l.r->flags & RULE_DRY_RUN;
@@ -615,7 +636,7 @@ rules_first_failure(struct policy *p, int32_t rule, const struct rules_facts *fa
 	if (rule < 0 || (uint32_t)rule >= p->rule_count)
 		return NULL;
 	regex_forget(p);
-	l = linear_begin(p, facts, (uint32_t)rule);
+	l = linear_begin(p, facts, (uint32_t)rule, false);
 	t = rule_holds(&l, &which);
 	*unknown = t.is == TRI_UNKNOWN;
 	return which;

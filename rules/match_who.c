@@ -29,14 +29,14 @@ list_has(const struct policy *p, uint32_t list, uint32_t word)
 	return false;
 }
 
-static bool
-users_have(const struct policy *p, uint32_t set, uint32_t word)
+bool
+groups_list(const struct policy *p, uint32_t set, unsigned list, uint32_t word)
 {
 	const uint32_t *v;
 	uint32_t one, n = word == 0 ? 0 : set_members(p, set, &v, &one);
 
 	for (uint32_t i = 0; i < n; i++)
-		if (list_has(p, 2 * v[i], word - 1))
+		if (list_has(p, 2 * v[i] + list, word - 1))
 			return true;
 	return false;
 }
@@ -57,16 +57,9 @@ set_has(const struct policy *p, uint32_t set, unsigned which)
 static bool
 groups_have(const struct policy *p, uint32_t set, const struct rules_facts *f)
 {
-	const uint32_t *v;
-	uint32_t one, n = set_members(p, set, &v, &one);
-
-	for (size_t g = 0; g < f->group_count; g++) {
-		uint32_t word = word_find(p, f->groups[g], strlen(f->groups[g]));
-
-		for (uint32_t i = 0; word != 0 && i < n; i++)
-			if (list_has(p, 2 * v[i] + 1, word - 1))
-				return true;
-	}
+	for (size_t g = 0; g < f->group_count; g++)
+		if (groups_list(p, set, 1, word_find(p, f->groups[g], strlen(f->groups[g]))))
+			return true;
 	return false;
 }
 
@@ -89,7 +82,7 @@ static enum tri
 known_fits(const struct policy *p, const struct image_rule *r, const struct rules_facts *f,
 	   uint32_t word, struct judging *j)
 {
-	if (r->who_kind == WHO_KIND_KNOWN || users_have(p, r->who, word))
+	if (r->who_kind == WHO_KIND_KNOWN || groups_list(p, r->who, 0, word))
 		return TRI_YES;
 	return groups_fit(p, r->who, f, j);
 }

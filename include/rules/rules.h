@@ -195,7 +195,8 @@ void rules_explanation_free(struct rules_explanation *e);
 
 /*
  * Why `rule` does not hold for these facts: the first failing key in the order of POLICY.md's table, NULL if it
- * holds. The plain linear reference: also used by the differential tests.
+ * holds (a rule in mode dry-run may). unknown: nothing fails for certain, and the key told is the first that waits
+ * for a fact. For the address as it stands: of a destination within a destination (semantics 7) ask twice.
  */
 const char *rules_first_failure(struct policy *p, int32_t rule, const struct rules_facts *facts, bool *unknown);
 /* The oracle: the plain top-to-bottom scan; must always equal rules_evaluate. */
