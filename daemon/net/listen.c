@@ -10,7 +10,8 @@
 
 #include "net/conn.h"
 
-#define ACCEPT_BATCH 8 /* small: the other workers shall have their share */
+#define BATCH_MOST 8 /* small: the other workers shall have their share */
+#define FILLED_GROW 8
 
 static int reserve = -1;
 
@@ -46,8 +47,16 @@ acceptable(struct watch *w, uint32_t events)
 {
 	struct listener *l = (struct listener *)w;
 
+	unsigned taken = 0, batch = l->batch;
+
 	(void)events;
-	for (int i = 0; i < ACCEPT_BATCH && l->watch.fd != -1; i++) {
+	/* Level-triggered: who stays in the backlog is told of again. So there is no need to accept until
+	 * EAGAIN; a batch that is filled again and again grows. */
+	if (++l->filled >= FILLED_GROW && batch < BATCH_MOST) {
+		l->batch = batch * 2;
+		l->filled = 0;
+	}
+	for (; taken < batch && l->watch.fd != -1; taken++) {
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof ss;
 		struct endpoint client;
@@ -59,6 +68,8 @@ acceptable(struct watch *w, uint32_t events)
 				refuse_one(l);
 			else if (errno == ECONNABORTED || errno == EINTR)
 				continue;
+			l->batch = taken > 1 ? taken : 1;
+			l->filled = 0;
 			return;
 		}
 		if (!conn_endpoint(&ss, &client)) {
@@ -74,6 +85,7 @@ listen_start(struct listener *l)
 {
 	if (l->watch.fd != -1)
 		return 0;
+	l->batch = 1;
 	return watch_add(&l->watch, l->fd, EPOLLIN | EPOLLEXCLUSIVE, acceptable);
 }
 

@@ -14,6 +14,8 @@ struct listener {
 	struct watch watch;
 	int fd;		  /* owned */
 	uint32_t number;  /* index in settings.listeners */
+	unsigned batch;	  /* how many to take at a time: follows what was there last */
+	unsigned filled;  /* batches in a row that were */
 	struct endpoint at; /* as bound */
 	/* A client: fd is the callee's. */
 	void (*arrived)(struct listener *l, int fd, const struct endpoint *client);

@@ -17,10 +17,12 @@
 #define WHEEL_SLOTS 4096
 #define WHEEL_SHIFT 4 /* 16 ms a slot */
 #define BATCH 256
+#define WALL_AGAIN_NS (50 * NS_PER_MS)
 
 static struct {
 	int epoll;
-	int64_t now_ns, wall_ns, now_ms;
+	int64_t now_ns, now_ms;
+	int64_t wall_ahead_ns, wall_again_ns;
 	int64_t tick; /* slots up to and including this one are done */
 	struct timer *slot[WHEEL_SLOTS];
 	uint64_t busy[WHEEL_SLOTS / 64]; /* slots that may hold timers */
@@ -33,12 +35,17 @@ static struct {
 	size_t later_count, later_cap;
 } loop;
 
+/* One clock is read a round; the wall's distance from it is looked at again now and then, for the
+ * wall may be set. */
 static void
 loop_refresh(void)
 {
 	loop.now_ns = clock_mono_ns();
 	loop.now_ms = loop.now_ns / NS_PER_MS;
-	loop.wall_ns = clock_wall_ns();
+	if (loop.now_ns >= loop.wall_again_ns) {
+		loop.wall_ahead_ns = clock_wall_ns() - loop.now_ns;
+		loop.wall_again_ns = loop.now_ns + WALL_AGAIN_NS;
+	}
 }
 
 bool
@@ -85,7 +92,7 @@ loop_now_ns(void)
 int64_t
 loop_wall_ns(void)
 {
-	return loop.wall_ns;
+	return loop.now_ns + loop.wall_ahead_ns;
 }
 
 /* ---- watches --------------------------------------------------------------- */
@@ -113,6 +120,14 @@ watch_move(struct watch *from, struct watch *to, uint32_t events)
 	from->fd = -1;
 	from->ready = NULL;
 	return 0;
+}
+
+int
+watch_modify(struct watch *w, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = w};
+
+	return epoll_ctl(loop.epoll, EPOLL_CTL_MOD, w->fd, &ev);
 }
 
 void
@@ -220,6 +235,8 @@ run_timers(void)
 {
 	int64_t until = loop.now_ms >> WHEEL_SHIFT, at;
 
+	if (until == loop.tick)
+		return;
 	while ((at = next_busy()) != -1 && at <= until) {
 		struct timer *list = loop.slot[at & (WHEEL_SLOTS - 1)], *t;
 
@@ -311,7 +328,7 @@ wait_ms(int max_ms)
 	at = next_busy();
 	if (at == -1)
 		return max_ms;
-	ms = (at << WHEEL_SHIFT) - clock_mono_ns() / NS_PER_MS;
+	ms = (at << WHEEL_SHIFT) - loop.now_ms; /* of this round's begin: at worst a little late */
 	if (ms < 0)
 		ms = 0;
 	if (max_ms >= 0 && ms > max_ms)

@@ -47,10 +47,14 @@ int64_t loop_wall_ns(void); /* wall time as of this round */
 int watch_add(struct watch *w, int fd, uint32_t events, void (*ready)(struct watch *, uint32_t));
 /* The descriptor of `from` goes to `to` (from->fd becomes -1); same events. */
 int watch_move(struct watch *from, struct watch *to, uint32_t events);
+/* Changes what it waits for; what is true already is told again. */
+int watch_modify(struct watch *w, uint32_t events);
 void watch_remove(struct watch *w); /* unregisters, leaves the descriptor open, sets fd -1 */
 void watch_close(struct watch *w);  /* closes the descriptor (which unregisters it), sets fd -1 */
 
 #define WATCH_TCP (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+/* Without the word that a fresh socket can be written to: nobody waits for it until a write was short. */
+#define WATCH_TCP_READ (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 void timer_set(struct timer *t, int64_t due_ms, void (*fire)(struct timer *));
 /* Only moves an armed timer later for free; earlier re-files it. */

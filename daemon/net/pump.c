@@ -158,6 +158,15 @@ give_back(struct flow *f)
 	f->bulk = 0;
 }
 
+/* The socket took less than it was given: EPOLLOUT will tell when there is room. */
+static void
+write_blocked(struct watch *to)
+{
+	to->spare &= ~(uint32_t)END_WRITABLE;
+	if ((to->spare & END_READ_ONLY) != 0 && watch_modify(to, WATCH_TCP) == 0)
+		to->spare &= ~(uint32_t)END_READ_ONLY;
+}
+
 static enum moved
 flush(struct pump *p, int d)
 {
@@ -174,8 +183,11 @@ flush(struct pump *p, int d)
 	else
 		n = send(to->fd, f->buffer + f->offset, f->held, MSG_NOSIGNAL);
 	if (n == -1) {
-		if (errno == EAGAIN)
-			to->spare &= ~(uint32_t)END_WRITABLE;
+		int error = errno;
+
+		if (error == EAGAIN)
+			write_blocked(to);
+		errno = error;
 		return failed(p, !d);
 	}
 	f->held -= (uint32_t)n;
@@ -230,7 +242,8 @@ fill_by_copy(struct pump *p, int d, size_t *took)
 			delivered(p, d, (size_t)sent);
 	}
 	if (sent < n) {
-		to->spare &= ~(uint32_t)END_WRITABLE;
+		if ((to->spare & END_WRITABLE) != 0)
+			write_blocked(to);
 		if (!keep(f, pump_hot + sent, (size_t)(n - sent))) {
 			errno = ENOMEM;
 			return failed(p, !d);

@@ -18,7 +18,12 @@
 enum { PUMP_CLIENT, PUMP_TARGET }; /* ends; direction 0 goes from client to target */
 
 /* watch.spare of an end: what epoll has said and nothing has used up yet. */
-enum { END_READABLE = 1, END_WRITABLE = 2, END_FIN_SEEN = 4 };
+enum {
+	END_READABLE = 1,
+	END_WRITABLE = 2,
+	END_FIN_SEEN = 4,
+	END_READ_ONLY = 8, /* registered with WATCH_TCP_READ; made WATCH_TCP when a write is short */
+};
 
 struct pipe_pair;
 
@@ -55,7 +60,7 @@ struct pump {
 	bool stopped;
 };
 
-/* Both ends are registered with WATCH_TCP and their flags kept in spare. early (malloc'd, now the
+/* Both ends are registered with WATCH_TCP (or _READ, see END_READ_ONLY) and their flags kept in spare. early (malloc'd, now the
  * pump's; NULL: none) goes to the target first. Runs at once. */
 void pump_start(struct pump *p, const struct pump_calls *calls, uint64_t bytes[2], uint8_t *early,
 		size_t early_len);

@@ -444,9 +444,9 @@ session_begin(struct listener *from, int fd, const struct endpoint *client)
 	card->policy = walk.generation;
 	card->rule = RULE_DEFAULT;
 	w = session_client(s);
-	w->spare = END_WRITABLE;
+	w->spare = END_WRITABLE | END_READ_ONLY;
 	w->fd = fd;
-	if (watch_add(w, fd, WATCH_TCP, client_event) == -1) {
+	if (watch_add(w, fd, WATCH_TCP_READ, client_event) == -1) {
 		session_stop(s, END_LIMIT);
 		return;
 	}
