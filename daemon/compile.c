@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,8 +23,10 @@
 
 #define TIME_LIMIT_S 120
 
-static int
-sealed(const char *name, const void *bytes, size_t len)
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+int
+image_seal(const char *name, const void *bytes, size_t len)
 {
 	const char *p = bytes;
 	size_t left = len;
@@ -38,12 +42,20 @@ sealed(const char *name, const void *bytes, size_t len)
 		p += n;
 		left -= (size_t)n;
 	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0)
+	if (fcntl(fd, F_ADD_SEALS, SEALS) == 0)
 		return fd;
 fail:
 	log_error("cannot write the image of %s: %s", name, strerror(errno));
 	close(fd);
 	return -1;
+}
+
+bool
+image_sealed(int fd, size_t least)
+{
+	struct stat st;
+
+	return fcntl(fd, F_GET_SEALS) == SEALS && fstat(fd, &st) == 0 && (size_t)st.st_size >= least;
 }
 
 static void
@@ -78,8 +90,8 @@ compile(const struct channel *c, const char *path, bool colour)
 	tell_problems(c, &l, colour);
 	if (ok) {
 		opened = policy_open(l.image, l.image_len);
-		fds[0] = sealed("settings", &l.settings, sizeof l.settings);
-		fds[1] = sealed("policy", l.image, l.image_len);
+		fds[0] = image_seal("settings", &l.settings, sizeof l.settings);
+		fds[1] = image_seal("policy", l.image, l.image_len);
 		ok = opened != NULL && fds[0] != -1 && fds[1] != -1;
 		if (opened == NULL)
 			log_error("the image that was compiled cannot be opened");
@@ -114,6 +126,7 @@ compile_start(const char *path, bool colour, struct channel *channel)
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to answer */
 		log_role("compile");
+		prctl(PR_SET_NAME, "sally-compile");
 		privileges_close_all(fds[1]);
 		alarm(TIME_LIMIT_S);
 		if (!privileges_reader())

@@ -13,4 +13,9 @@
 /* Forks it; *channel is the parent's end, to receive IPC_PROBLEMS... and IPC_COMPILED. -1: logged. */
 pid_t compile_start(const char *path, bool colour, struct channel *channel);
 
+/* A memfd of these bytes that nobody can change any more. -1: logged. */
+int image_seal(const char *name, const void *bytes, size_t len);
+/* It is of at least `least` bytes and can neither shrink nor change. */
+bool image_sealed(int fd, size_t least);
+
 #endif

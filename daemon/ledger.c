@@ -4,8 +4,9 @@
  *
  * Many lines go out in one write. While sessions come and go it looks at the books every few milliseconds,
  * so that a worker need not ring; when nothing was heard for a while it arms the bells and sleeps.
- * When the file cannot be written nothing is given back, so the workers run out of cards and refuse new
- * sessions: that is how "no record, no session" holds (audit.on-full).
+ * When the file cannot be written nothing is given back and the workers are told to take no new card, so
+ * they refuse new sessions: that is how "no record, no session" holds. With audit.on-full = "drop" records
+ * are counted and thrown away instead, and the count is a record.
  */
 #include "config.h"
 
@@ -42,6 +43,7 @@
 #define ORPHAN_MS 5000	  /* the parent is gone: how long workers have to end */
 #define SHELVES 128	  /* books of live workers, and of dead ones not yet closed */
 #define GENERATIONS 64
+#define LATER 32
 
 struct sequence { /* in the memfd that outlives us */
 	uint64_t seq;
@@ -73,8 +75,12 @@ static struct {
 	bool ready, failing, stop, orphan, colour;
 	int64_t stop_ms;
 	char hostname[256];
-	char out[OUT_BYTES];
-	size_t out_len;
+	char out[OUT_BYTES]; /* whole lines, from the first that is not whole in the file */
+	size_t out_len, torn; /* torn: bytes of the first line that stand there already */
+	uint64_t seq;	      /* of the last line in out; sequence->seq: of the last in the file */
+	uint64_t dropped;
+	struct message *later[LATER]; /* came while we waited for a policy */
+	unsigned later_count;
 	bool heard; /* something that books_done is owed for */
 } ledger;
 
@@ -163,32 +169,105 @@ all_done(void)
 	ledger.heard = false;
 }
 
-/* True when everything stands in the file. */
-static bool
-flush(void)
+static void
+refuse(bool yes)
 {
-	size_t at = 0;
-	int error = 0;
+	for (int i = 0; i < SHELVES; i++)
+		if (ledger.shelves[i].books != NULL)
+			books_refuse(ledger.shelves[i].books, yes);
+}
 
-	while (at < ledger.out_len && error == 0) {
-		ssize_t n = write(ledger.file, ledger.out + at, ledger.out_len - at);
+static bool
+drops(void)
+{
+	const struct settings *s = settings_now();
+
+	return s != NULL && s->audit.on_full == ON_FULL_DROP;
+}
+
+static unsigned
+count_lines(const char *p, size_t len)
+{
+	unsigned n = 0;
+	const char *end;
+
+	for (; len > 0 && (end = memchr(p, '\n', len)) != NULL; n++) {
+		len -= (size_t)(end - p) + 1;
+		p = end + 1;
+	}
+	return n;
+}
+
+/* `at` bytes of out stand in the file: keep from the start of the first line that is not whole there. */
+static void
+written(size_t at)
+{
+	const char *newline = at > 0 ? memrchr(ledger.out, '\n', at) : NULL;
+	size_t whole = newline != NULL ? (size_t)(newline - ledger.out) + 1 : 0;
+
+	ledger.sequence->seq += count_lines(ledger.out, whole);
+	memmove(ledger.out, ledger.out + whole, ledger.out_len - whole);
+	ledger.out_len -= whole;
+	ledger.torn = at - whole;
+}
+
+/* audit.on-full = "drop": all but a line that is begun; their numbers are given again. */
+static void
+drop_lines(void)
+{
+	const char *end = memchr(ledger.out, '\n', ledger.out_len);
+	size_t keep = ledger.torn > 0 && end != NULL ? (size_t)(end - ledger.out) + 1 : 0;
+	unsigned lines = count_lines(ledger.out + keep, ledger.out_len - keep);
+
+	ledger.dropped += lines;
+	ledger.seq -= lines;
+	ledger.out_len = keep;
+	all_done();
+}
+
+/* Zero or the error; *at: how far it came. */
+static int
+write_out(size_t *at)
+{
+	while (*at < ledger.out_len) {
+		ssize_t n = write(ledger.file, ledger.out + *at, ledger.out_len - *at);
 
 		if (n > 0)
-			at += (size_t)n;
+			*at += (size_t)n;
 		else if (n == -1 && errno == EAGAIN) {
 			struct pollfd p = {.fd = ledger.file, .events = POLLOUT};
 
 			poll(&p, 1, RETRY_MS);
 			if ((p.revents & POLLOUT) == 0)
-				error = EAGAIN;
+				return EAGAIN;
 		} else if (n == -1 && errno != EINTR)
-			error = errno;
+			return errno;
 	}
-	memmove(ledger.out, ledger.out + at, ledger.out_len - at);
-	ledger.out_len -= at;
-	if ((error != 0) != ledger.failing)
-		tell_state(error != 0, error);
-	ledger.failing = error != 0;
+	return 0;
+}
+
+/* True when everything stands in the file (or may be dropped). */
+static bool
+flush(void)
+{
+	size_t at = ledger.torn;
+	bool failing;
+	int error;
+
+	if (ledger.out_len == 0) { /* which says nothing of the file */
+		all_done();
+		return true;
+	}
+	error = write_out(&at);
+	failing = error != 0;
+	written(at);
+	if (failing && drops())
+		drop_lines();
+	if (failing != ledger.failing) {
+		tell_state(!failing ? 0 : drops() ? 2 : 1, error);
+		refuse(failing && !drops());
+	}
+	ledger.failing = failing;
 	if (ledger.out_len > 0)
 		return false;
 	all_done();
@@ -209,6 +288,8 @@ is_short(void)
 	return s != NULL && s->audit.format == FORMAT_SHORT;
 }
 
+static void on_policy(const struct message *m);
+
 static void
 write_plain(const char *action, const char *outcome, const char *reason, const char *text)
 {
@@ -228,7 +309,7 @@ write_plain(const char *action, const char *outcome, const char *reason, const c
 
 	if (!room_for_one())
 		return; /* failing already, which the state tells */
-	r.seq = ++ledger.sequence->seq;
+	r.seq = ++ledger.seq;
 	ledger.out_len += is_short() ? record_plain_short(&r, ledger.out + ledger.out_len)
 				     : record_plain_ecs(&r, ledger.out + ledger.out_len);
 }
@@ -239,22 +320,57 @@ time_of(const struct card *c, enum books_event event)
 	return event == EVENT_START ? c->told_ns : c->end_ns;
 }
 
-static void
-write_card(const struct books *b, const struct card *c, enum books_event event)
+/*
+ * The policy of a card. A worker may have it a moment before we looked at our channel, but the parent told us
+ * first: it is there. Other messages wait, since we are in the middle of someone's books.
+ */
+static struct generation *
+generation_of(const struct card *c)
 {
 	struct generation *g = generation_find(c->policy);
-	const struct settings *s = g != NULL ? g->settings_at : settings_now();
+
+	while (g == NULL && c->policy > ledger.newest && ledger.later_count < LATER) {
+		struct message *m = malloc(sizeof *m);
+
+		if (m == NULL || channel_receive(&ledger.channel, m) != 1) {
+			free(m);
+			return NULL; /* the end of the channel is seen again by read_channel */
+		}
+		if (m->type == IPC_POLICY) {
+			on_policy(m);
+			message_close_fds(m);
+			free(m);
+		} else {
+			m->body = m->packet + sizeof(struct ipc_head);
+			ledger.later[ledger.later_count++] = m;
+		}
+		g = generation_find(c->policy);
+	}
+	return g;
+}
+
+static void
+write_card(const struct books *b, const struct card *shared, enum books_event event)
+{
+	struct card copy, *c = &copy;
+	struct generation *g;
+	const struct settings *s;
 	struct rule_terms terms = {0};
 	struct record r = {
 	    .event = event,
-	    .at_ns = time_of(c, event),
 	    .books = b,
-	    .card = c,
+	    .card = &copy,
+	    .shared = shared,
 	    .hostname = ledger.hostname,
 	    .version = PACKAGE_VERSION,
 	    .colour = ledger.colour,
 	};
 
+	/* what was checked must be what is told, and a worker may still write */
+	memcpy((void *)&copy, (const void *)shared, sizeof copy);
+	g = generation_of(c);
+	s = g != NULL ? g->settings_at : settings_now();
+	r.at_ns = time_of(c, event);
 	if (s != NULL && c->listener < s->listener_count && c->listener < SETTINGS_LISTENERS)
 		r.listener = s->listeners[c->listener].name;
 	if (g != NULL) {
@@ -271,7 +387,7 @@ write_card(const struct books *b, const struct card *c, enum books_event event)
 		r.ending = endings[c->ending < END_COUNT ? c->ending : END_INTERNAL].word;
 	if (event == EVENT_DENY && c->ending == END_DENIED)
 		r.reason = rules_reason_word((enum rules_reason)c->reason);
-	r.seq = ++ledger.sequence->seq;
+	r.seq = ++ledger.seq;
 	ledger.out_len += is_short() ? record_short(&r, ledger.out + ledger.out_len)
 				     : record_ecs(&r, ledger.out + ledger.out_len);
 }
@@ -297,7 +413,7 @@ hear_all(void)
 {
 	bool any = false;
 
-	for (int i = 0; i < SHELVES && !ledger.failing; i++)
+	for (int i = 0; i < SHELVES && (!ledger.failing || drops()); i++)
 		if (ledger.shelves[i].books != NULL)
 			any |= hear_shelf(&ledger.shelves[i]);
 	return any;
@@ -366,7 +482,7 @@ worker_gone(const struct ipc_worker_gone *gone)
 		if (s->books == NULL || books_worker(s->books) != gone->worker ||
 		    books_generation(s->books) != gone->generation)
 			continue;
-		while (hear_shelf(s) || ledger.failing)
+		while (hear_shelf(s) || ledger.out_len > 0)
 			if (!flush())
 				poll(NULL, 0, RETRY_MS);
 		text_init(&t, text, sizeof text);
@@ -395,6 +511,8 @@ on_tally(const struct message *m)
 	ledger.sequence = mmap(NULL, LEDGER_SEQUENCE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[1], 0);
 	if (ledger.sequence == MAP_FAILED)
 		ledger.sequence = NULL;
+	else
+		ledger.seq = ledger.sequence->seq;
 }
 
 static void
@@ -434,27 +552,53 @@ on_policy(const struct message *m)
 	}
 	if (g.number > ledger.newest)
 		ledger.newest = g.number;
-	if (!ledger.ready || g.number <= ledger.sequence->policy_told)
-		return; /* the first is told behind audit-start */
-	tell_load(&g);
+}
+
+/* Apart from on_policy, which may come while a card is being told (generation_of). */
+static void
+tell_policies(void)
+{
+	while (ledger.file != -1 && ledger.sequence->policy_told < ledger.newest) {
+		uint32_t number = ledger.sequence->policy_told + 1;
+		struct generation *g = generation_find(number);
+
+		if (g != NULL)
+			tell_load(g);
+		ledger.sequence->policy_told = number;
+	}
+}
+
+/* A ledger or machine that died in the middle of a line: ours begin on a new one. */
+static void
+end_torn_line(void)
+{
+	struct stat st;
+	char last = '\n';
+
+	if (fstat(ledger.file, &st) == -1 || !S_ISREG(st.st_mode) || st.st_size == 0)
+		return;
+	if (pread(ledger.file, &last, 1, st.st_size - 1) != 1 || last == '\n')
+		return;
+	log_warning("the last line of the audit file is not whole, the next begins behind it");
+	if (write(ledger.file, "\n", 1) != 1)
+		log_warning("cannot end it: %s", strerror(errno));
 }
 
 static void
 on_audit_file(const struct message *m)
 {
 	bool first = ledger.file == -1;
-	struct generation *g;
 
 	if (!first) {
 		flush(); /* what was heard before belongs to the old file */
 		close(ledger.file);
+		ledger.torn = 0; /* a line that is not whole there is told again, whole, here */
 	}
 	ledger.file = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
+	end_torn_line();
 	ledger.colour = isatty(ledger.file) == 1 && getenv("NO_COLOR") == NULL;
 	write_plain(first ? "audit-start" : "audit-rotate", "success", NULL, NULL);
-	g = generation_find(ledger.newest);
-	if (first && g != NULL && g->number > ledger.sequence->policy_told)
-		tell_load(g);
+	tell_policies();
 }
 
 static void
@@ -476,6 +620,7 @@ on_books(const struct message *m)
 			close(s->bell);
 			return;
 		}
+		books_refuse(s->books, ledger.failing && !drops());
 		ev.data.fd = s->bell;
 		epoll_ctl(ledger.epoll, EPOLL_CTL_ADD, s->bell, &ev);
 		/* A ledger that was restarted: these started before its time. */
@@ -538,6 +683,8 @@ take(const struct message *m)
 	for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++)
 		if (messages[i].type == m->type)
 			messages[i].take(m);
+	if (m->type == IPC_POLICY)
+		tell_policies();
 	if (!ledger.ready && ledger.sequence != NULL && ledger.newest != 0 && ledger.file != -1) {
 		ledger.ready = true;
 		channel_send(&ledger.channel, IPC_READY, NULL, 0, NULL, 0);
@@ -550,6 +697,12 @@ read_channel(void)
 	static struct message m;
 	int got = -1;
 
+	for (unsigned i = 0; i < ledger.later_count; i++) {
+		take(ledger.later[i]);
+		message_close_fds(ledger.later[i]);
+		free(ledger.later[i]);
+	}
+	ledger.later_count = 0;
 	while (!ledger.orphan && (got = channel_receive(&ledger.channel, &m)) == 1) {
 		take(&m);
 		message_close_fds(&m);
@@ -607,19 +760,38 @@ finished(bool heard)
 	return !any_open() || clock_mono_ns() / NS_PER_MS >= ledger.stop_ms;
 }
 
+/* Records were thrown away and the file takes some again: how many is a record, too. */
+static void
+tell_dropped(void)
+{
+	uint64_t before = ledger.dropped;
+	char text[64];
+
+	if (before == 0 || (ledger.failing && !drops()))
+		return;
+	snprintf(text, sizeof text, "%llu records were dropped", (unsigned long long)before);
+	write_plain("audit-resume", "success", NULL, text);
+	flush();
+	/* if it was dropped like the others, it was no loss */
+	ledger.dropped = ledger.dropped > before ? ledger.dropped - 1 : 0;
+}
+
 static void
 run(void)
 {
 	unsigned in_vain = 0;
 
 	for (;;) {
-		bool heard = ledger.ready && hear_all();
-		bool written = ledger.out_len == 0 ||
-		    (ledger.file != -1 && flush());
+		bool heard = ledger.ready && hear_all(), all_out;
 
+		tell_policies();
+		if (ledger.later_count > 0)
+			read_channel();
+		tell_dropped();
+		all_out = ledger.out_len == 0 || (ledger.file != -1 && flush());
 		if (finished(heard))
 			return;
-		if (!written) {
+		if (!all_out || ledger.failing) {
 			wait_for(RETRY_MS);
 			continue;
 		}

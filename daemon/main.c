@@ -32,7 +32,8 @@ static const char usage[] =
     "\n"
     "Signals: HUP reloads the policy, TERM drains and ends, USR1 opens the audit file again.\n"
     "Exit status: 0 ended as told (or the check found no error), 1 the configuration has\n"
-    "errors, 2 wrong usage, 3 a listener cannot be bound, 4 another failure at start.\n";
+    "errors, 2 wrong usage, 3 a listener cannot be bound, 4 another failure at start, 5 halted\n"
+    "because records could not be written (audit.on-full).\n";
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'}, {"foreground", no_argument, NULL, 'f'},

@@ -45,6 +45,7 @@
 #define SLACK_MS 3000		/* behind a drain's deadline, before force */
 #define QUICK_DEATH_MS 5000	/* a child that lives less is backed off */
 #define BACKOFF_MOST_MS 30000
+#define AUDIT_FLAGS (O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 #define SESSIONS_UNLIMITED 200000
 
 struct child {
@@ -169,6 +170,31 @@ compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
 	return r;
 }
 
+/*
+ * What was bound, forked and counted at start stays as it is until a restart, whatever new settings say; so
+ * that all processes see what is in force (a record names its listener by number), it is put into them.
+ */
+static int
+as_running(int fd)
+{
+	const struct settings *old = parent.settings;
+	struct settings *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	int merged;
+
+	if (s == MAP_FAILED)
+		return -1;
+	s->listener_count = old->listener_count;
+	memcpy(s->listeners, old->listeners, sizeof s->listeners);
+	s->workers = old->workers;
+	memcpy(s->user, old->user, sizeof s->user);
+	s->limits.source_prefix4 = old->limits.source_prefix4;
+	s->limits.source_prefix6 = old->limits.source_prefix6;
+	s->audit.format = old->audit.format;
+	merged = image_seal("settings", s, sizeof *s);
+	munmap(s, sizeof *s);
+	return merged;
+}
+
 static bool
 keep_images(const int fds[2])
 {
@@ -229,9 +255,16 @@ open_audit(void)
 	const char *path = parent.settings->audit.file;
 	int fd;
 
-	if (strcmp(path, "stdout") == 0)
-		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+	if (strcmp(path, "stdout") == 0) {
+		if (parent.options.foreground)
+			return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+		log_error("audit file 'stdout' leads nowhere in the background (use -f)");
+		return -1;
+	}
+	/* read, too: the ledger looks whether the last line of a former one is whole */
+	fd = open(path, AUDIT_FLAGS | O_RDWR, 0640);
+	if (fd == -1 && errno == EACCES)
+		fd = open(path, AUDIT_FLAGS | O_WRONLY, 0640);
 	if (fd == -1)
 		log_error("cannot open the audit file '%s': %s", path, strerror(errno));
 	return fd;
@@ -250,11 +283,23 @@ send_audit_file(void)
 	return ok;
 }
 
+/* In the background nobody may wait for our end of the caller's terminal or pipe. */
+static void
+leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null == -1)
+		return;
+	dup2(null, STDERR_FILENO);
+	close(null);
+}
+
 /* In the child: the channel is all that is left of the parent. */
 static void
 become(struct child *c, int fd)
 {
-	char role[32];
+	char role[32], name[16]; /* all of a name that the kernel keeps */
 	sigset_t none;
 
 	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
@@ -264,13 +309,18 @@ become(struct child *c, int fd)
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (c->role == ROLE_WORKER)
+	if (c->role == ROLE_WORKER) {
 		snprintf(role, sizeof role, "worker %u", c->index);
-	else
+		snprintf(name, sizeof name, "sally-worker-%u", c->index);
+	} else {
 		snprintf(role, sizeof role, "ledger");
-	log_role(role);
-	prctl(PR_SET_NAME, c->role == ROLE_WORKER ? "sallyport:work" : "sallyport:ledger");
+		snprintf(name, sizeof name, "sally-ledger");
+	}
+	prctl(PR_SET_NAME, name);
 	privileges_close_all(fd);
+	if (!parent.options.foreground)
+		leave_terminal();
+	log_open(role, parent.options.foreground, log_most());
 	if (!privileges_drop(&parent.account))
 		exit(EXIT_CANNOT_START);
 	exit(c->role == ROLE_WORKER ? worker_run(fd, c->index) : ledger_run(fd));
@@ -481,11 +531,14 @@ restart_due(void)
 
 /* What only a restart can change; said once, in one line. */
 static void
-tell_what_waits(const struct settings *old, const struct settings *new)
+tell_what_waits(const struct settings *old, int fd)
 {
+	const struct settings *new = mmap(NULL, sizeof *new, PROT_READ, MAP_SHARED, fd, 0);
 	char line[256];
 	struct text t;
 
+	if (new == MAP_FAILED)
+		return;
 	text_init(&t, line, sizeof line);
 	if (old->listener_count != new->listener_count ||
 	    memcmp(old->listeners, new->listeners, sizeof old->listeners) != 0)
@@ -497,8 +550,11 @@ tell_what_waits(const struct settings *old, const struct settings *new)
 	if (old->limits.source_prefix4 != new->limits.source_prefix4 ||
 	    old->limits.source_prefix6 != new->limits.source_prefix6)
 		text_put(&t, ", limits.source-prefix");
+	if (old->audit.format != new->audit.format)
+		text_put(&t, ", audit.format");
 	if (t.len > 0)
 		log_notice("changed settings that wait for a restart: %s", line + 2);
+	munmap((void *)(uintptr_t)new, sizeof *new);
 }
 
 static void
@@ -534,12 +590,20 @@ static void
 reload_taken(const struct ipc_compiled *result, const int fds[2])
 {
 	const struct settings old = *parent.settings;
+	int merged[2] = {-1, fds[1]};
 
-	if (!keep_images(fds)) {
+	if (image_sealed(fds[0], sizeof old) && image_sealed(fds[1], 1)) {
+		tell_what_waits(&old, fds[0]);
+		merged[0] = as_running(fds[0]);
+	}
+	close(fds[0]);
+	if (merged[0] == -1 || !keep_images(merged)) {
+		if (merged[0] != -1)
+			close(merged[0]);
+		close(fds[1]);
 		reload_failed(result);
 		return;
 	}
-	tell_what_waits(&old, parent.settings);
 	parent.takes_awaited = 0;
 	parent.revoked = 0;
 	send_policy(&parent.ledger, &parent.images[0]); /* it must know the rules before it hears of them */
@@ -631,6 +695,8 @@ policy_taken(const struct ipc_policy_taken *taken)
 	notify_tell("READY=1");
 }
 
+static void drain(bool quickly);
+
 static void
 audit_state(const struct ipc_audit_state *state)
 {
@@ -642,10 +708,15 @@ audit_state(const struct ipc_audit_state *state)
 	if (state->state == 0)
 		log_notice("the audit file is written again");
 	else
-		log_error("cannot write the audit file: %s; %s when the books are full",
+		log_error("cannot write the audit file: %s; %s",
 		    strerror((int)state->error), words[state->state]);
 	snprintf(status, sizeof status, "STATUS=%s", state->state == 0 ? "ready" : words[state->state]);
 	notify_tell(status);
+	if (state->state == 1 && parent.settings->audit.on_full == ON_FULL_HALT && !parent.draining) {
+		log_error("the server stops: records cannot be written (audit.on-full)");
+		parent.status = EXIT_HALTED;
+		drain(true);
+	}
 }
 
 static void
@@ -687,6 +758,10 @@ drain(bool quickly)
 	if (!parent.draining) {
 		notify_tell("STOPPING=1");
 		log_notice("stopping: sessions have %u ms to end", body.within_ms);
+		/* The workers close theirs: with ours open the kernel would go on greeting clients. */
+		for (uint32_t i = 0; i < parent.bound.listeners.count; i++)
+			close(parent.bound.fds[i]);
+		parent.bound.listeners.count = 0;
 	}
 	parent.draining = true;
 	parent.force_ms = parent.stop_signals > 2 ? now_ms() : now_ms() + body.within_ms + SLACK_MS;
@@ -920,15 +995,19 @@ int
 parent_run(const struct parent_options *o)
 {
 	struct ipc_compiled result;
-	int fds[2];
+	int fds[2], audit;
 
 	parent.options = *o;
 	parent.compile.fd = -1;
 	privileges_descriptors();
-	if (compile_wait(o->path, &result, fds) != COMPILE_OK || !keep_images(fds))
+	if (compile_wait(o->path, &result, fds) != COMPILE_OK ||
+	    !image_sealed(fds[0], sizeof(struct settings)) || !image_sealed(fds[1], 1) || !keep_images(fds))
 		return fail(EXIT_CONFIGURATION);
 	if (!bind_listeners(parent.settings, &parent.bound))
 		return fail(EXIT_CANNOT_BIND);
+	if ((audit = open_audit()) == -1)
+		return fail(EXIT_CANNOT_START);
+	close(audit); /* it can be opened; the ledger gets its own */
 	if (!o->foreground) /* until here the caller reads our words; from here on they are for syslog */
 		log_open("parent", false, log_most());
 	if (!take_signals() || !privileges_account(parent.settings->user, &parent.account) ||
@@ -939,5 +1018,5 @@ parent_run(const struct parent_options *o)
 	while (!(parent.draining && !workers_left() && parent.ledger.pid == 0))
 		round_once(0);
 	log_notice("stopped");
-	return EXIT_CLEAN;
+	return parent.status;
 }

@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-enum { EXIT_CLEAN = 0, EXIT_CONFIGURATION = 1, EXIT_WRONG_USAGE = 2, EXIT_CANNOT_BIND = 3, EXIT_CANNOT_START = 4 };
+enum { EXIT_CLEAN = 0, EXIT_CONFIGURATION = 1, EXIT_WRONG_USAGE = 2, EXIT_CANNOT_BIND = 3, EXIT_CANNOT_START = 4,
+       EXIT_HALTED = 5 /* audit.on-full = "halt" */ };
 
 struct parent_options {
 	const char *path;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -139,6 +140,8 @@ privileges_descriptors(void)
 void
 privileges_close_all(int keep)
 {
+	/* Its number will be used again: a line for syslog must not go to a client. It is opened anew. */
+	closelog();
 	if (keep > 3)
 		close_range(3, (unsigned)keep - 1, 0);
 	close_range((unsigned)(keep < 3 ? 3 : keep + 1), ~0U, 0);

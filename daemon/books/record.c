@@ -435,6 +435,8 @@ struct plain_row {
 static const struct plain_row plain_rows[] = {
     {"audit-start", "process", "start", "start", "\033[1m", "the ledger is open"},
     {"audit-stop", "process", "end", "stop", "\033[1m", "the ledger is closed"},
+    {"audit-suspend", "file", "info", "lost", "\033[1;31m", "records could not be written"},
+    {"audit-resume", "file", "info", "write", "\033[1m", "records are written again"},
     {"audit-rotate", "file", "change", "file", "\033[1m", "a new audit file"},
     {"policy-load", "configuration", "change", "load", "\033[1m", "policy in force"},
     {"policy-refused", "configuration", "info", "keep", "\033[1;33m",
@@ -699,69 +701,28 @@ say_amounts(struct line *l, const struct card *c)
 	LIT(t, "  ");
 }
 
-/* The ending in words. */
-static const char *const phrases[][2] = {
-    {"client-closed", "closed by client"},
-    {"target-closed", "closed by target"},
-    {"client-reset", "reset by client"},
-    {"target-reset", "reset by target"},
-    {"refused", "connection refused"},
-    {"unreachable", "target unreachable"},
-    {"connect-timeout", "target did not answer in time"},
-    {"name-not-found", "no such name"},
-    {"dns-failed", "name lookup failed"},
-    {"denied", "denied by policy"},
-    {"auth-failed", "authentication failed"},
-    {"auth-unavailable", "authentication not available"},
-    {"ident-unreachable", "no ident answer"},
-    {"ident-mismatch", "ident names another user"},
-    {"malformed", "not a valid request"},
-    {"not-socks", "not SOCKS"},
-    {"handshake-timeout", "no request in time"},
-    {"idle", "idle too long"},
-    {"lifetime", "lifetime over"},
-    {"limit", "over a limit"},
-    {"bind-timeout", "nobody called in time"},
-    {"bind-mismatch", "another peer called"},
-    {"revoked", "revoked by a new policy"},
-    {"killed", "killed by an operator"},
-    {"shutdown", "server is stopping"},
-    {"worker-crash", "worker died"},
-    {"internal", "internal error"},
-};
-
 /* Why the policy said no, where it was not simply a rule. */
 static const char *const denials[][2] = {
-    {"default", "denied: no rule allows it"},
-    {"resolves-in", "denied: the name leads where it may not"},
-    {"undetermined", "denied: could not be determined"},
-    {"self", "denied: this server itself"},
+    {"default", "no rule allows it"},
+    {"resolves-in", "the name leads where it may not"},
+    {"undetermined", "could not be determined"},
+    {"self", "this server itself"},
 };
 
-static const char *
-phrase_of(const char *const table[][2], size_t count, const char *word)
-{
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (strcmp(table[i][0], word) == 0)
-			return table[i][1];
-	return NULL;
-}
-
+/* The ending's own word: it is the same in reply, log, metric and manual (PROTOCOL.md). */
 static void
 say_ending(struct line *l, const char *ending, const char *reason)
 {
-	const char *words = NULL;
+	size_t i;
 
-	if (given(reason) && strcmp(ending, "denied") == 0)
-		words = phrase_of(denials, COUNT(denials), reason);
-	if (words == NULL)
-		words = phrase_of(phrases, COUNT(phrases), ending);
-	if (words != NULL)
-		say(l, words);
-	else
-		say_name(l, ending, strlen(ending));
+	say_name(l, ending, strlen(ending));
+	if (!given(reason))
+		return;
+	for (i = 0; i < COUNT(denials); i++)
+		if (strcmp(denials[i][0], reason) == 0) {
+			say(l, ": ");
+			say(l, denials[i][1]);
+		}
 }
 
 static size_t

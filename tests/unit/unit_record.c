@@ -359,7 +359,7 @@ test_short(void)
 	CU_ASSERT_STRING_EQUAL(line,
 			       "03:33:20 close 127.0.0.1:51200       > example.com:443        "
 			       "             rule this-machine     1.3 KiB up, 5 MiB down, 2 s  "
-			       "closed by client\n");
+			       "client-closed\n");
 	r.event = EVENT_DENY;
 	r.ending = "denied";
 	r.rule = "policy-default";
@@ -378,7 +378,7 @@ test_short(void)
 	CU_ASSERT_STRING_EQUAL(line,
 			       "\033[2m03:33:20\033[0m \033[33mfail \033[0m 127.0.0.1:51200      "
 			       "\033[2m > \033[0m\033[1m-\033[0m                                   "
-			       "\033[33mnot SOCKS\033[0m\n");
+			       "\033[33mnot-socks\033[0m\n");
 	card_drop(books, c);
 }
 
