@@ -584,6 +584,36 @@ end_torn_line(void)
 		log_warning("cannot end it: %s", strerror(errno));
 }
 
+/* A server that starts again on the same file goes on counting where the last one stopped. */
+static void
+continue_numbers(void)
+{
+	static const char mark[] = "\"audit\":{\"seq\":";
+	char tail[2 * RECORD_MAX];
+	struct stat st;
+	ssize_t n;
+
+	if (ledger.sequence->seq != 0 || fstat(ledger.file, &st) == -1 || !S_ISREG(st.st_mode))
+		return;
+	n = pread(ledger.file, tail, sizeof tail,
+		  st.st_size > (off_t)sizeof tail ? st.st_size - (off_t)sizeof tail : 0);
+	for (ssize_t at = n - (ssize_t)sizeof mark; at >= 0; at--) {
+		size_t from = (size_t)at + sizeof mark - 1, to = from;
+		uint64_t seq;
+
+		if (memcmp(tail + at, mark, sizeof mark - 1) != 0)
+			continue;
+		while (to < (size_t)n && tail[to] >= '0' && tail[to] <= '9')
+			to++;
+		/* a quotation mark inside a string is escaped, so this is no text of a client */
+		if (to < (size_t)n && (tail[to] == '}' || tail[to] == ',') &&
+		    text_parse_u64(tail + from, to - from, UINT64_MAX / 2, &seq)) {
+			ledger.seq = ledger.sequence->seq = seq;
+			return;
+		}
+	}
+}
+
 static void
 on_audit_file(const struct message *m)
 {
@@ -596,6 +626,8 @@ on_audit_file(const struct message *m)
 	}
 	ledger.file = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
 	end_torn_line();
+	if (first)
+		continue_numbers();
 	ledger.colour = isatty(ledger.file) == 1 && getenv("NO_COLOR") == NULL;
 	write_plain(first ? "audit-start" : "audit-rotate", "success", NULL, NULL);
 	tell_policies();

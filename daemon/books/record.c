@@ -282,6 +282,21 @@ put_rule(struct text *t, const struct record *r, size_t limit)
 	close_object(t, any);
 }
 
+/* Milliseconds as JSON has them: no zeros at the end. */
+static void
+put_ms(struct text *t, uint32_t us)
+{
+	char digits[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10),
+			  (char)('0' + us % 10)};
+	size_t len = sizeof(digits);
+
+	text_put_u64(t, us / 1000);
+	while (len > 1 && digits[len - 1] == '0')
+		len--;
+	if (len > 1)
+		text_put_bytes(t, digits, len);
+}
+
 static void
 put_stage_times(struct text *t, const struct card *c)
 {
@@ -293,18 +308,10 @@ put_stage_times(struct text *t, const struct card *c)
 	unsigned i;
 
 	for (i = 0; i < STAGE_TIMES; i++) {
-		char digits[4];
-		unsigned rest = c->us[i] % 1000;
-
 		if (c->us[i] == 0)
 			continue;
 		member(t, &any, "ms", stages[i]);
-		text_put_u64(t, c->us[i] / 1000);
-		digits[0] = '.';
-		digits[1] = (char)('0' + rest / 100);
-		digits[2] = (char)('0' + rest / 10 % 10);
-		digits[3] = (char)('0' + rest % 10);
-		text_put_bytes(t, digits, sizeof(digits));
+		put_ms(t, c->us[i]);
 	}
 	close_object(t, any);
 }
