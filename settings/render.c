@@ -15,6 +15,7 @@
 #define SHOWN 120 /* columns of a source line; a longer one is shown in part */
 #define BEFORE 40 /* of which at least these stand before the carets */
 #define TAB_STOP 8
+#define LEAST_DIGITS 2 /* the frame of a short file stands where that of a longer one does */
 
 struct paint {
 	const char *error, *warning, *frame, *strong, *off;
@@ -69,6 +70,23 @@ put_shown(struct buffer *out, const char *p, const char *end, unsigned *column)
 	buffer_put(out, p, n);
 	(*column)++;
 	return n;
+}
+
+/* Texts and names of files: nothing in them may steer the terminal either. */
+static void
+put_quiet(struct buffer *out, const char *s)
+{
+	const char *end = s + strlen(s);
+	unsigned column = 0;
+
+	while (s < end) {
+		if (*s == '\t') {
+			buffer_puts(out, "\\x09");
+			s++;
+		} else {
+			s += put_shown(out, s, end, &column);
+		}
+	}
 }
 
 /* A line as shown, and the columns (from 0) where the carets start and end. */
@@ -136,6 +154,18 @@ digits_of(unsigned v)
 	return n;
 }
 
+/* Digits of the widest line number of the report, so that its frames stand below each other. */
+static unsigned
+gutter_of(const struct problems *p)
+{
+	unsigned widest = LEAST_DIGITS;
+
+	for (size_t i = 0; i < p->count; i++)
+		if (digits_of(p->list[i].place.line) > widest)
+			widest = digits_of(p->list[i].place.line);
+	return widest;
+}
+
 static void
 put_repeated(struct buffer *out, char c, unsigned n)
 {
@@ -167,7 +197,7 @@ render_line(const struct problem *one, const struct source *src, unsigned gutter
 static void
 put_place(struct buffer *out, const struct place *at)
 {
-	buffer_puts(out, at->file);
+	put_quiet(out, at->file);
 	if (at->line > 0)
 		buffer_putf(out, ":%u:%u", at->line, at->column);
 }
@@ -178,8 +208,8 @@ render_help(const struct problem *one, unsigned gutter, const struct paint *pain
 {
 	if (one->help == NULL && one->seen.file == NULL)
 		return;
-	buffer_putf(out, "%s%*s =%s help: %s", paint->frame, (int)gutter, "", paint->off,
-		    one->help != NULL ? one->help : "see there");
+	buffer_putf(out, "%s%*s =%s help: ", paint->frame, (int)gutter, "", paint->off);
+	put_quiet(out, one->help != NULL ? one->help : "see there");
 	if (one->seen.file != NULL) {
 		buffer_puts(out, "  (");
 		put_place(out, &one->seen);
@@ -189,18 +219,18 @@ render_help(const struct problem *one, unsigned gutter, const struct paint *pain
 }
 
 static void
-render_one(const struct problem *one, const struct sources *s, const struct paint *paint,
-	   struct buffer *out)
+render_one(const struct problem *one, const struct sources *s, unsigned gutter,
+	   const struct paint *paint, struct buffer *out)
 {
 	const struct place *at = &one->place;
-	unsigned gutter = digits_of(at->line) + 2;
 	const struct source *src;
 
-	buffer_putf(out, "%s%s[%s]%s%s: %s%s\n", one->warning ? paint->warning : paint->error,
-		    one->warning ? "warning" : "error", one->code, paint->off, paint->strong,
-		    one->text, paint->off);
+	buffer_putf(out, "%s%s[%s]%s%s: ", one->warning ? paint->warning : paint->error,
+		    one->warning ? "warning" : "error", one->code, paint->off, paint->strong);
+	put_quiet(out, one->text);
+	buffer_putf(out, "%s\n", paint->off);
 	if (at->file != NULL) {
-		buffer_putf(out, "%s%*s-->%s ", paint->frame, (int)gutter - 1, "", paint->off);
+		buffer_putf(out, "%s%*s-->%s ", paint->frame, (int)gutter + 1, "", paint->off);
 		put_place(out, at);
 		buffer_puts(out, "\n");
 		src = s != NULL ? source_find(s, at->file) : NULL;
@@ -223,9 +253,10 @@ void
 problems_render(const struct problems *p, const struct sources *s, bool colour, struct buffer *out)
 {
 	const struct paint *paint = colour ? &colours : &plain;
+	unsigned gutter = gutter_of(p);
 
 	for (size_t i = 0; i < p->count; i++)
-		render_one(&p->list[i], s, paint, out);
+		render_one(&p->list[i], s, gutter, paint, out);
 	if (p->errors > 0)
 		put_count(out, p->errors, "error");
 	if (p->errors > 0 && p->warnings > 0)

@@ -1,11 +1,14 @@
 /*
  * tests/unit/unit_render.c - every file of tests/settings/bad against the exact text that
  * is shown for it; JSON, colours, counts, and places at the edges.
+ * `unit_render --write` writes the texts anew; then read them.
  */
 #include <dirent.h>
 
 #include "suite.h"
 #include "unit_settings_files.h"
+
+static bool writing;
 
 static char *
 read_text(const char *path)
@@ -26,6 +29,15 @@ read_text(const char *path)
 }
 
 static void
+write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0)
+		abort();
+}
+
+static void
 check_bad(const char *dir, const char *name)
 {
 	static struct loaded l;
@@ -41,6 +53,8 @@ check_bad(const char *dir, const char *name)
 	problems_render(&l.problems, &l.sources, false, &out);
 	buffer_put(&out, "", 1);
 	snprintf(path, sizeof(path), "%s/%.*s.txt", dir, (int)strlen(name) - 5, name);
+	if (writing)
+		write_text(path, out.p);
 	want = read_text(path);
 	CHECK_ROW(l.problems.errors > 0, name);
 	CHECK_ROW(strcmp(out.p, want) == 0, name);
@@ -131,21 +145,21 @@ test_places(void)
 	problem_seen(problems_add(&l.problems, "W101", at, "too wide"), whole);
 	CU_ASSERT_STRING_EQUAL(render(&l, false, false), "error[E101]: nowhere\n\n"
 							 "error[E103]: a whole file\n"
-							 "  --> t.conf\n"
-							 "    = help: do something\n\n"
+							 "   --> t.conf\n"
+							 "   = help: do something\n\n"
 							 "error[E110]: behind the end\n"
-							 "  --> t.conf:9:1\n\n"
+							 "   --> t.conf:9:1\n\n"
 							 "warning[W101]: behind the last byte\n"
-							 "  --> u.conf:3:6\n"
-							 "    |\n"
-							 "  3 | three\n"
-							 "    |      ^\n\n"
+							 "   --> u.conf:3:6\n"
+							 "   |\n"
+							 " 3 | three\n"
+							 "   |      ^\n\n"
 							 "warning[W101]: too wide\n"
-							 "  --> u.conf:2:2\n"
-							 "    |\n"
-							 "  2 |         two\n"
-							 "    |         ^^^\n"
-							 "    = help: see there  (t.conf)\n\n"
+							 "   --> u.conf:2:2\n"
+							 "   |\n"
+							 " 2 |         two\n"
+							 "   |         ^^^\n"
+							 "   = help: see there  (t.conf)\n\n"
 							 "3 errors, 2 warnings\n");
 	loaded_free(&l);
 }
@@ -159,10 +173,64 @@ test_colour(void)
 	CU_ASSERT_STRING_EQUAL(render(&l, true, false),
 			       "\033[1;31merror[E110]\033[0m\033[1m: no value stands behind "
 			       "this\033[0m\n"
-			       "\033[1;34m  -->\033[0m t.conf:1:3\n"
-			       "\033[1;34m    |\033[0m\n"
-			       "\033[1;34m  1 |\033[0m a = ;\n"
-			       "\033[1;34m    |\033[0m   \033[1;31m^\033[0m\n\n"
+			       "\033[1;34m   -->\033[0m t.conf:1:3\n"
+			       "\033[1;34m   |\033[0m\n"
+			       "\033[1;34m 1 |\033[0m a = ;\n"
+			       "\033[1;34m   |\033[0m   \033[1;31m^\033[0m\n\n"
+			       "1 error\n");
+	loaded_free(&l);
+}
+
+/* The frame is as wide as the widest line number of the report, and at least two digits. */
+static void
+test_gutter(void)
+{
+	static struct loaded l;
+	static char text[4096];
+	struct place at = {"u.conf", 17, 2, 3};
+
+	for (unsigned i = 0; i < 1000; i++)
+		strcat(text, "abc\n");
+	loaded_text(&l, "", 0);
+	source_text(&l.sources, "u.conf", NULL, text, strlen(text));
+	problem_help(problems_add(&l.problems, "W101", at, "a"), "b");
+	CU_ASSERT_STRING_EQUAL(render(&l, false, false), "warning[W101]: a\n"
+							 "   --> u.conf:17:2\n"
+							 "   |\n"
+							 "17 | abc\n"
+							 "   |  ^^\n"
+							 "   = help: b\n\n"
+							 "1 warning\n");
+	at.line = 1000;
+	problems_add(&l.problems, "W101", at, "c");
+	CU_ASSERT_STRING_EQUAL(render(&l, false, false), "warning[W101]: a\n"
+							 "     --> u.conf:17:2\n"
+							 "     |\n"
+							 "  17 | abc\n"
+							 "     |  ^^\n"
+							 "     = help: b\n\n"
+							 "warning[W101]: c\n"
+							 "     --> u.conf:1000:2\n"
+							 "     |\n"
+							 "1000 | abc\n"
+							 "     |  ^^\n\n"
+							 "2 warnings\n");
+	loaded_free(&l);
+}
+
+/* A file may be called anything; its name and what is told of it steer no terminal. */
+static void
+test_quiet(void)
+{
+	static struct loaded l;
+	struct place at = {"a\033[2J\n\xe2\x80\xae\t\xff\xc3\xa4.conf", 0, 0, 0};
+
+	loaded_text(&l, "", 0);
+	problem_help(problems_add(&l.problems, "E101", at, "b\rc\x7f"), "d\xc2\x9b");
+	CU_ASSERT_STRING_EQUAL(render(&l, false, false),
+			       "error[E101]: b\\x0dc\\x7f\n"
+			       "   --> a\\x1b[2J\\x0a\\xe2\\x80\\xae\\x09\\xff\xc3\xa4.conf\n"
+			       "   = help: d\\xc2\\x9b\n\n"
 			       "1 error\n");
 	loaded_free(&l);
 }
@@ -198,15 +266,18 @@ test_explain(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	CU_TestInfo tests[] = {{"the table of bad files", test_bad_files},
 			       {"JSON", test_json},
 			       {"places at the edges", test_places},
+			       {"the width of the frame", test_gutter},
+			       {"names and texts steer no terminal", test_quiet},
 			       {"colours", test_colour},
 			       {"the first hundred, then a count", test_count},
 			       {"codes are explained", test_explain},
 			       CU_TEST_INFO_NULL};
 
+	writing = argc > 1 && strcmp(argv[1], "--write") == 0;
 	return suite_run("render", tests);
 }
