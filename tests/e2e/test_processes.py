@@ -150,7 +150,7 @@ def test_the_ledger_killed_under_load(daemons, crowds):
         until(lambda b=before: len(ports) > b + 20 or failures, "some sessions")
         victim = daemon.ledger_pid()
         os.kill(victim, signal.SIGKILL)
-        until(lambda v=victim: any(":ledge" in daemon.role(p) and p != v
+        until(lambda v=victim: any("ledger" in daemon.role(p) and p != v
                                    for p in daemon.processes()), "another ledger")
     before = len(ports)
     until(lambda: len(ports) > before + 20 or failures, "some sessions")
@@ -609,7 +609,7 @@ def test_short_format_on_a_terminal(daemons, echo):
     assert b"\x1b[" in text, "no colour on a terminal"
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(text)).decode()
     assert f"127.0.0.1:{echo.port}" in plain
-    assert "closed by client" in plain
+    assert "client-closed" in plain
     assert "local" in plain
 
 
@@ -619,7 +619,7 @@ def test_short_format_without_a_terminal_has_no_colour(daemons, echo):
     daemon.start()
     client = standing(daemon, echo.port, 1)[0]
     client.close()
-    until(lambda: "closed by client" in daemon.log(), "the end")
+    until(lambda: "client-closed" in daemon.log(), "the end")
     assert "\x1b" not in daemon.log()
 
 

@@ -212,10 +212,10 @@ class Daemon:
             return ""
 
     def workers(self):
-        return sorted(p for p in self.processes() if ":work" in self.role(p))
+        return sorted(p for p in self.processes() if "worker" in self.role(p))
 
     def ledger_pid(self):
-        return next(p for p in self.processes() if ":ledge" in self.role(p))
+        return next(p for p in self.processes() if "ledger" in self.role(p))
 
     def socket_count(self, pid):
         return sum(d.startswith("socket:") for d in net.descriptors(pid))
