@@ -72,6 +72,7 @@ class Daemon:
         self.crash_expected = False
         self._notify = None
         self._notified = []
+        self._loads = 0  # starts and reloads: each leaves one record
 
     def _lay_over(self, settings):
         for key, value in settings.items():
@@ -125,6 +126,7 @@ class Daemon:
 
     def start(self, ready=True, nofile=None, prefix=(), pass_fds=(), preexec=None):
         self.write_config()
+        self._loads += 1
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = os.path.join(self.folder, "notify")
         if os.path.exists(path):
@@ -145,7 +147,8 @@ class Daemon:
                 env=self.environment(), preexec_fn=before, pass_fds=pass_fds)
         if ready:
             self.wait_notified("READY=1")
-            self.baseline = {pid: self.socket_count(pid) for pid in self.workers()}
+            self.baseline = {pid: self.socket_count(pid) for pid in self.workers()
+                             if net.may_look(pid)}
         return self
 
     def notified(self):
@@ -176,8 +179,6 @@ class Daemon:
 
     def reload(self, rules=None, objects=None, text=None, settings=None):
         """New rules by SIGHUP; returns the record that tells how it went."""
-        words = ("policy-load", "policy-refused")
-        before = len(self.ledger.find(lambda r: r["event"]["action"] in words))
         if rules is not None:
             self.rules = rules
         if objects is not None:
@@ -185,9 +186,10 @@ class Daemon:
         self._lay_over(settings or {})
         self.write_config(text)
         self.signal(signal.SIGHUP)
+        self._loads += 1
+        words = ("policy-load", "policy-refused")
         return self.ledger.wait(lambda r: r["event"]["action"] in words, "the reload's record",
-                                count=before + 1)[-1] if before else \
-            self.ledger.wait(lambda r: r["event"]["action"] in words, "the reload's record")
+                                count=self._loads)[-1]
 
     def terminate(self, seconds=None):
         """SIGTERM; the exit status."""
