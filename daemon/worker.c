@@ -25,6 +25,7 @@
 
 #define OWN_DESCRIPTORS 160 /* listeners, epoll, DNS, the relay's pipes */
 #define LOCALS_EVERY_MS 10000
+#define FAIR_SHARE 8 /* more than an eighth above the least loaded: the other first */
 
 struct image {
 	void *at;
@@ -196,6 +197,22 @@ on_tally(const struct message *m)
 		give_up("cannot map the tally");
 }
 
+/*
+ * An idle worker that stands first in the kernel's list would get every client that comes slowly. One
+ * that has clearly more sessions than another goes to the end of that list.
+ */
+static void
+arrived(struct listener *l, int fd, const struct endpoint *client)
+{
+	uint32_t least;
+
+	session_begin(l, fd, client);
+	least = tally_least(walk.tally, worker.index);
+	if (walk.session_count > 1 && least != UINT32_MAX &&
+	    walk.session_count - 1 > least + least / FAIR_SHARE)
+		listen_yield(l);
+}
+
 static void
 refused(struct listener *l)
 {
@@ -224,7 +241,7 @@ on_listeners(const struct message *m)
 		    .fd = dup(m->fds[i]),
 		    .number = l->list[i].listener,
 		    .at = l->list[i].at,
-		    .arrived = session_begin,
+		    .arrived = arrived,
 		    .refused = refused,
 		};
 	worker.listener_count = l->count;
@@ -325,6 +342,7 @@ on_start(const struct message *m)
 	worker.started = true;
 	know_ourselves();
 	tally_present(walk.tally, worker.index, true);
+	walk.load = tally_load(walk.tally, worker.index);
 	for (unsigned i = 0; i < worker.listener_count; i++)
 		if (listen_start(&worker.listeners[i]) == -1) {
 			give_up("cannot watch a listener");

@@ -34,7 +34,13 @@ struct tally_head {
 	_Alignas(LINE) _Atomic uint32_t sessions;
 	_Alignas(LINE) _Atomic uint32_t handshakes;
 	_Alignas(LINE) _Atomic uint64_t present, full; /* a bit a worker */
+	struct {
+		_Alignas(LINE) _Atomic uint32_t sessions;
+	} load[64];
 };
+
+/* The words begin behind it. */
+#define HEAD_BYTES ((sizeof(struct tally_head) + PAGE - 1) / PAGE * PAGE)
 
 struct tally {
 	struct tally_head *head;
@@ -58,7 +64,7 @@ tally_create(uint32_t sessions)
 	fd = memfd_create("tally", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -1;
-	if (ftruncate(fd, (off_t)(PAGE + head.slots * sizeof(uint64_t))) == 0 &&
+	if (ftruncate(fd, (off_t)(HEAD_BYTES + head.slots * sizeof(uint64_t))) == 0 &&
 	    pwrite(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		return fd;
@@ -76,12 +82,12 @@ tally_map(int fd)
 	struct stat st;
 	uint64_t slots;
 
-	if (fstat(fd, &st) < 0 || st.st_size <= (off_t)PAGE)
+	if (fstat(fd, &st) < 0 || st.st_size <= (off_t)HEAD_BYTES)
 		return NULL;
 	head = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (head == MAP_FAILED)
 		return NULL;
-	slots = ((uint64_t)st.st_size - PAGE) / sizeof(uint64_t);
+	slots = ((uint64_t)st.st_size - HEAD_BYTES) / sizeof(uint64_t);
 	if (head->magic == TALLY_MAGIC && head->slots == slots && (slots & (slots - 1)) == 0 &&
 	    slots >= WINDOW)
 		t = calloc(1, sizeof(*t));
@@ -90,7 +96,7 @@ tally_map(int fd)
 		return NULL;
 	}
 	t->head = head;
-	t->words = (_Atomic uint64_t *)((char *)head + PAGE);
+	t->words = (_Atomic uint64_t *)((char *)head + HEAD_BYTES);
 	t->mapped = (size_t)st.st_size;
 	t->mask = (uint32_t)slots - 1;
 	memcpy(t->key, head->key, sizeof(t->key));
@@ -345,6 +351,7 @@ void
 tally_present(struct tally *t, unsigned worker, bool present)
 {
 	set_bit(&t->head->full, worker, false);
+	atomic_store(&t->head->load[worker & 63].sessions, 0);
 	set_bit(&t->head->present, worker, present);
 }
 
@@ -355,4 +362,27 @@ tally_full(struct tally *t, unsigned worker, bool full)
 
 	set_bit(&t->head->full, worker, full);
 	return (atomic_load(&t->head->present) & ~atomic_load(&t->head->full) & others) != 0;
+}
+
+_Atomic uint32_t *
+tally_load(struct tally *t, unsigned worker)
+{
+	return &t->head->load[worker & 63].sessions;
+}
+
+uint32_t
+tally_least(const struct tally *t, unsigned worker)
+{
+	uint64_t left = atomic_load_explicit(&t->head->present, memory_order_relaxed) &
+			~(1ULL << (worker & 63));
+	uint32_t least = UINT32_MAX;
+
+	for (; left != 0; left &= left - 1) {
+		uint32_t n = atomic_load_explicit(&t->head->load[__builtin_ctzll(left)].sessions,
+						  memory_order_relaxed);
+
+		if (n < least)
+			least = n;
+	}
+	return least;
 }

@@ -9,6 +9,7 @@
 #ifndef BOOKS_TALLY_H
 #define BOOKS_TALLY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,13 @@ void tally_give(struct tally *t, const struct tally_limits *l, const struct addr
 void tally_present(struct tally *t, unsigned worker, bool present);
 /* True: some other worker that is present is not full. */
 bool tally_full(struct tally *t, unsigned worker, bool full);
+/*
+ * Sessions each worker has, for a fair share: the kernel wakes the first idle worker for a new client, which would
+ * give one all the clients that come slowly. Only the worker writes its word.
+ */
+_Atomic uint32_t *tally_load(struct tally *t, unsigned worker);
+/* The least that another present worker has; UINT32_MAX: there is no other. */
+uint32_t tally_least(const struct tally *t, unsigned worker);
 uint32_t tally_sessions(const struct tally *t);
 uint32_t tally_handshakes(const struct tally *t);
 uint32_t tally_source(const struct tally *t, const struct tally_limits *l, const struct addr *source);

@@ -96,6 +96,16 @@ listen_pause(struct listener *l)
 }
 
 void
+listen_yield(struct listener *l)
+{
+	if (l->watch.fd == -1)
+		return;
+	watch_remove(&l->watch);
+	if (watch_add(&l->watch, l->fd, EPOLLIN | EPOLLEXCLUSIVE, acceptable) == -1)
+		l->watch.fd = -1; /* no memory: the next listen_start tries again */
+}
+
+void
 listen_close(struct listener *l)
 {
 	watch_remove(&l->watch);

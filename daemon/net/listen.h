@@ -26,6 +26,8 @@ struct listener {
 /* Begins (or goes on) to take connections; shared with the other workers by EPOLLEXCLUSIVE. */
 int listen_start(struct listener *l);
 void listen_pause(struct listener *l);
+/* Goes to the end of the workers that wait: another is asked first for the next client. */
+void listen_yield(struct listener *l);
 void listen_close(struct listener *l);
 /* A descriptor kept in reserve, so that there is always one to refuse with. */
 bool listen_reserve(void);

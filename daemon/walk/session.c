@@ -70,7 +70,7 @@ session_free(struct session *s)
 	*s->link = s->next;
 	if (s->next != NULL)
 		s->next->link = s->link;
-	walk.session_count--;
+	atomic_store_explicit(walk.load, --walk.session_count, memory_order_relaxed);
 	if (walk.crowded && walk.session_count < walk.session_most - walk.session_most / 64)
 		crowd(false);
 	loop_free_later(s);
@@ -408,7 +408,8 @@ session_new(void)
 		s->next->link = &s->next;
 	s->link = &walk.sessions;
 	walk.sessions = s;
-	if (++walk.session_count >= walk.session_most && !walk.crowded)
+	atomic_store_explicit(walk.load, ++walk.session_count, memory_order_relaxed);
+	if (walk.session_count >= walk.session_most && !walk.crowded)
 		crowd(true);
 	return s;
 }

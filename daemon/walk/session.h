@@ -100,6 +100,7 @@ struct walk {
 	struct tally *tally;
 	struct session *sessions; /* all, also those being let go */
 	uint32_t session_count, session_most; /* most: what the descriptors allow */
+	_Atomic uint32_t *load;		      /* session_count for the other workers to see */
 	bool crowded;			      /* session_most is reached, or was a moment ago */
 	void (*crowd)(bool crowded);	      /* told when that changes */
 	/* judging the live sessions again, some a round */
