@@ -26,7 +26,7 @@ text_init(struct text *t, char *buf, size_t cap)
 }
 
 void
-text_put_bytes(struct text *t, const void *p, size_t len)
+text_put_cut(struct text *t, const void *p, size_t len)
 {
 	size_t room = t->cap > t->len ? t->cap - t->len - 1 : 0;
 
@@ -39,18 +39,6 @@ text_put_bytes(struct text *t, const void *p, size_t len)
 	memcpy(t->p + t->len, p, len);
 	t->len += len;
 	t->p[t->len] = '\0';
-}
-
-void
-text_put(struct text *t, const char *s)
-{
-	text_put_bytes(t, s, strlen(s));
-}
-
-void
-text_put_char(struct text *t, char c)
-{
-	text_put_bytes(t, &c, 1);
 }
 
 void

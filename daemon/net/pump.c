@@ -10,10 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PIPE_BYTES (512 * 1024)
-#define PIPES_MAX 64         /* a worker; 64 of 512 KiB stay under pipe-user-pages-soft twice */
+#define PIPE_BYTES (256 * 1024) /* more falls out of the cache between in and out */
+#define PIPES_MAX 64         /* a worker; 64 of 256 KiB: four workers stay under pipe-user-pages-soft */
 #define PIPES_SPARE 16       /* kept open between uses */
-#define BUDGET (1024 * 1024) /* a direction a round: others wait */
+#define BUDGET (512 * 1024)   /* a direction a round: others wait */
 #define FULL_READS 2         /* in a row: it is bulk */
 #define BULK_LOW                                                                                   \
 	(16 * 1024) /* a round that moved less is no bulk any more: below this copying is cheaper  \

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct text {
 	char *p;    /* caller's buffer, always NUL-terminated if cap > 0 */
@@ -22,9 +23,33 @@ struct text {
 };
 
 void text_init(struct text *t, char *buf, size_t cap);
-void text_put(struct text *t, const char *s); /* trusted text, as it is */
-void text_put_bytes(struct text *t, const void *p, size_t len);
-void text_put_char(struct text *t, char c);
+void text_put_cut(struct text *t, const void *p, size_t len); /* the part that fits */
+
+/* In the header, since a record is made of a hundred of these and most are of constant length. */
+static inline void
+text_put_bytes(struct text *t, const void *p, size_t len)
+{
+	if (len >= t->cap - t->len) {
+		text_put_cut(t, p, len);
+		return;
+	}
+	memcpy(t->p + t->len, p, len);
+	t->len += len;
+	t->p[t->len] = '\0';
+}
+
+static inline void
+text_put(struct text *t, const char *s) /* trusted text, as it is */
+{
+	text_put_bytes(t, s, strlen(s));
+}
+
+static inline void
+text_put_char(struct text *t, char c)
+{
+	text_put_bytes(t, &c, 1);
+}
+
 void text_put_u64(struct text *t, uint64_t v);
 void text_put_hex(struct text *t, const uint8_t *p, size_t len); /* lower case */
 void text_putf(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
