@@ -153,6 +153,8 @@ interleave(struct candidate *c, size_t count, struct addr *out)
 			}
 			if (pick == NULL)
 				pick = other;
+			if (pick == NULL)
+				break; /* none left, whatever was counted */
 			out[at++] = pick->to;
 			want4 = !addr_is4(&pick->to);
 			pick->place = SIZE_MAX;
