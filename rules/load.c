@@ -187,6 +187,17 @@ check_machine(struct rules_load *l)
 		}
 }
 
+/* Settings with errors are not held against the machine: they will read otherwise soon. */
+static void
+load_settings(struct rules_load *l, struct node *root)
+{
+	size_t before = l->problems.errors;
+
+	settings_read(root, tree_source(l->tree)->dir, &l->settings, &l->problems);
+	if (l->problems.errors == before)
+		settings_machine(root, &l->settings, &l->problems);
+}
+
 static void
 drop_image(struct rules_load *l)
 {
@@ -227,7 +238,7 @@ rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t n
 		    problems_add(&l->problems, "E225", whole, "this is a policy by itself"),
 		    "the server needs a file with listeners, and policy = \"%s\" in it", shown);
 	if (l->has_settings)
-		settings_read(root, tree_source(l->tree)->dir, &l->settings, &l->problems);
+		load_settings(l, root);
 	l->policy_tree = find_policy(l, root);
 	if (l->policy_tree) {
 		l->model = model_read(l->policy_tree, l->has_settings ? &l->settings : NULL,

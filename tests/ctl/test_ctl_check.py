@@ -133,6 +133,28 @@ def test_colours_only_on_a_terminal(ctl):
     assert "\x1b" not in done.stdout
 
 
+LACKING = """listeners: { in: { address = "127.0.0.1"; port = 1080 } }
+user = "no-such-account-here"
+auth: { file: { path = "no-such-file" } }
+control: { viewers = [ "unix:no-such-group-here" ] }
+""" + GOOD
+
+
+def test_what_the_machine_lacks_is_a_warning(ctl):
+    """The files are judged, not the machine."""
+    ctl.write("s.conf", LACKING)
+    answer = ctl.json("check", "-c", "s.conf", status=0)
+    assert answer["errors"] == []
+    assert [(w["code"], w["line"], w["column"]) for w in answer["warnings"]] == \
+        [("W302", 2, 8), ("W304", 3, 24), ("W303", 4, 24)]
+    done = ctl.run("check", "-c", "s.conf")
+    assert done.returncode == 0
+    assert "\n3 warnings\ns.conf is good: 1 rule\n" in done.stdout
+    # settings that are wrong are not held against the machine
+    ctl.write("s.conf", LACKING.replace('"no-such-account-here"', "1"))
+    assert ctl.json("check", "-c", "s.conf", status=1)["warnings"] == []
+
+
 # ---- tests of a policy -------------------------------------------------------
 
 TESTED = GOOD + """tests: {

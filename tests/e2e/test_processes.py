@@ -435,6 +435,17 @@ def test_check_and_exit(daemons, build):
     assert "error[E" in done.stdout + done.stderr
 
 
+def test_what_the_machine_lacks_is_no_error(daemons, build):
+    """The files are judged, not the machine."""
+    daemon = daemons(start=False)
+    daemon.settings["user"] = "no-such-account-here"
+    daemon.write_config()
+    done = run(build, "-t", "-c", daemon.config)
+    assert done.returncode == 0, done.stderr
+    assert "warning[W302]: this machine has no account 'no-such-account-here'" in \
+        done.stdout + done.stderr
+
+
 BAD = """
 listeners: {
   main: { address = "127.0.0.1"; port = 99999 }
