@@ -137,6 +137,7 @@ class Daemon:
         self._notified = []
 
         def before():
+            net.die_with_parent()
             if nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
             if preexec:

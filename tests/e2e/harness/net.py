@@ -2,6 +2,7 @@
 import ctypes
 import os
 import random
+import signal
 import socket
 import subprocess
 
@@ -129,7 +130,14 @@ class NetNamespace:
         os.close(self._theirs)
 
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent():
+    """In a child about to exec: an interrupted test run leaves no server behind."""
+    LIBC.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
 def _setns(fd):
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, CLONE_NEWNET) != 0:
+    if LIBC.setns(fd, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
