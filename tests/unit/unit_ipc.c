@@ -58,7 +58,7 @@ legal(const struct packet *p, unsigned fds, unsigned from, unsigned to)
 	if (is) {
 		CU_ASSERT(body == exact + sizeof(struct ipc_head));
 		CU_ASSERT_EQUAL(len, p->len - sizeof(struct ipc_head));
-		CU_ASSERT_EQUAL(type, p->bytes[0] | p->bytes[1] << 8);
+		CU_ASSERT_EQUAL((int)type, p->bytes[0] | p->bytes[1] << 8);
 	} else {
 		CU_ASSERT(type == IPC_NONE && body == NULL && len == 0);
 	}
