@@ -91,15 +91,38 @@ offset_parse(const char *s, int64_t *out)
 	return true;
 }
 
+/*
+ * The zone that was asked for last, or NULL: a batch names the same one in every line, and to load
+ * it takes reading a file. For one thread, as all of the tools and COMPILE are.
+ */
+static const struct zone *
+zone_last(const char *name)
+{
+	static struct zone last;
+	static char last_name[128];
+	size_t len = strlen(name);
+
+	if (len > 0 && !strcmp(name, last_name))
+		return &last;
+	if (len >= sizeof(last_name) || !zone_known(name, len))
+		return NULL;
+	if (last_name[0])
+		zone_free(&last);
+	last_name[0] = '\0';
+	if (!zone_load(name, &last))
+		return NULL;
+	memcpy(last_name, name, len + 1);
+	return &last;
+}
+
 static const char *
 zone_apply(const char *name, int64_t local, int64_t *out)
 {
-	struct zone z;
+	const struct zone *z = zone_last(name);
 
-	if (!zone_known(name, strlen(name)) || !zone_load(name, &z))
+	if (!z)
 		return "no time zone has this name";
-	*out = zone_to_utc(&z, local);
-	zone_free(&z);
+	*out = zone_to_utc(z, local);
 	return NULL;
 }
 

@@ -133,6 +133,15 @@ struct model_test {
 	struct rules_facts facts; /* FACT_ALL but ADDRESS for names; strings point into the arena; listener resolved when run */
 };
 
+/* What came of a test (tests.c): run by check, by `sallyctl test` and by a server before it takes a policy. */
+struct model_trial {
+	bool passed;
+	enum rules_verdict verdict;
+	const char *rule; /* that decided, in the image; "" if none did */
+	char expected[128], came[160]; /* in words: `allow by "web"`, `it gets deny by "rest"` */
+};
+void rules_test_run(struct policy *p, const struct model_test *test, struct model_trial *out);
+
 struct rules_model {
 	void *arena;
 	const char *name; /* policy.name or "" */

@@ -185,7 +185,7 @@ def test_failing_tests(ctl):
     assert by_name["open"]["verdict"] == "need" and by_name["open"]["rule"] is None
     done = ctl.run("test", "-c", "p.conf")
     assert done.returncode == 1 and done.stdout.endswith("2 of 5 passed\n")
-    assert "expected allow by policy-default, got allow by a" in done.stdout
+    assert 'expected allow by "policy-default", but it gets allow by "a"\n' in done.stdout
 
 
 def test_check_refuses_what_fails_its_tests(ctl):

@@ -126,6 +126,28 @@ test_times(void)
 		CHECK_ROW(facts_time(bad[i], &at) != NULL, bad[i]);
 }
 
+/* The zone asked for last is kept: another one, a wrong one and none must not get it. */
+static void
+test_zone_is_kept(void)
+{
+	int64_t at = 0;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		CU_ASSERT_PTR_NULL(facts_time("2026-11-24 10:00 Europe/Berlin", &at));
+		CU_ASSERT_EQUAL(at, 1795510800);
+		CU_ASSERT_PTR_NULL(facts_time("2026-07-24 10:00 Europe/Berlin", &at));
+		CU_ASSERT_EQUAL(at, 1784880000);
+		CU_ASSERT_PTR_NOT_NULL(facts_time("2026-11-24 10:00 Europe/Nowhere", &at));
+		CU_ASSERT_PTR_NULL(facts_time("2026-11-24 10:00", &at));
+		CU_ASSERT_EQUAL(at, 1795514400);
+		CU_ASSERT_PTR_NULL(facts_time("2026-11-24 10:00 America/New_York", &at));
+		CU_ASSERT_EQUAL(at, 1795532400);
+		CU_ASSERT_PTR_NULL(facts_time("2026-11-24 10:00 UTC", &at));
+		CU_ASSERT_EQUAL(at, 1795514400);
+	}
+}
+
 static void
 test_words(void)
 {
@@ -274,6 +296,7 @@ main(void)
 {
 	CU_TestInfo tests[] = {{"destinations", test_destinations},
 			       {"times", test_times},
+			       {"the last zone is kept", test_zone_is_kept},
 			       {"words", test_words},
 			       {"calendar", test_calendar},
 			       {"zones", test_zones},
