@@ -28,7 +28,9 @@ struct lookup {
 	uint32_t hash;
 	uint8_t pending; /* queries out, a bit a family */
 	bool told;       /* an answer was given: this is a cache entry */
-	bool good, failed;
+	bool dropped;    /* out of the cache; freed when its last query ends */
+	bool absent;     /* there is no such name, which one family knows for the other */
+	bool failed;
 	uint32_t ttl;
 	int64_t expires_ms;
 	size_t count[FAMILIES], ordered_count;
@@ -216,8 +218,9 @@ link_use(struct lookup *l)
 	resolver.newest = l;
 }
 
+/* c-ares still knows of it as long as queries are out. */
 static void
-remove_lookup(struct lookup *l)
+drop(struct lookup *l)
 {
 	struct lookup **at = &resolver.bucket[l->hash % BUCKETS];
 
@@ -227,10 +230,12 @@ remove_lookup(struct lookup *l)
 	unlink_use(l);
 	timer_stop(&l->delay);
 	resolver.entries--;
-	loop_free_later(l);
+	l->dropped = true;
+	if (l->pending == 0)
+		loop_free_later(l);
 }
 
-/* Only what nobody waits for and c-ares does not know may go. */
+/* Only what nobody waits for may go. */
 static void
 make_room(void)
 {
@@ -238,8 +243,8 @@ make_room(void)
 
 	for (; l != NULL && resolver.entries > resolver.options.cache_entries; l = newer) {
 		newer = l->newer;
-		if (l->told && l->pending == 0)
-			remove_lookup(l);
+		if (l->told)
+			drop(l);
 	}
 }
 
@@ -268,8 +273,27 @@ answer_of(const struct lookup *l)
 	struct answer a = {RESOLVED, l->ordered_count, l->ordered};
 
 	if (l->ordered_count == 0)
-		a.status = l->failed && !l->good ? RESOLVE_FAILED : RESOLVE_NOT_FOUND;
+		a.status = l->failed && !l->absent ? RESOLVE_FAILED : RESOLVE_NOT_FOUND;
 	return a;
+}
+
+static int64_t
+expiry(const struct lookup *l)
+{
+	uint32_t ttl =
+	    l->ttl < resolver.options.cache_max_ttl ? l->ttl : resolver.options.cache_max_ttl;
+
+	return l->ordered_count > 0 ? loop_now() + (int64_t)ttl * 1000 : 0;
+}
+
+/* It stays for as long as it is true and there is room. */
+static void
+keep(struct lookup *l)
+{
+	if (l->expires_ms <= loop_now())
+		drop(l);
+	else
+		make_room();
 }
 
 static void
@@ -277,13 +301,11 @@ tell(struct lookup *l)
 {
 	struct waiter *w;
 	struct answer a;
-	uint32_t ttl =
-	    l->ttl < resolver.options.cache_max_ttl ? l->ttl : resolver.options.cache_max_ttl;
 
 	timer_stop(&l->delay);
 	order(l);
 	l->told = true;
-	l->expires_ms = l->ordered_count > 0 ? loop_now() + (int64_t)ttl * 1000 : 0;
+	l->expires_ms = expiry(l);
 	a = answer_of(l);
 	if (a.status == RESOLVE_FAILED)
 		resolver.counts.failed++;
@@ -292,10 +314,17 @@ tell(struct lookup *l)
 		w->lookup = NULL;
 		w->answered(w, &a); /* may ask again; l stays, it is freed later at the earliest */
 	}
-	if (l->pending == 0 && l->expires_ms <= loop_now())
-		remove_lookup(l);
-	else
-		make_room();
+	keep(l);
+}
+
+/* The slower family came after the answer was given: better late. */
+static void
+complete(struct lookup *l)
+{
+	order(l);
+	if (expiry(l) < l->expires_ms)
+		l->expires_ms = expiry(l);
+	keep(l);
 }
 
 static void
@@ -342,23 +371,23 @@ came(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 	(void)timeouts;
 	free(q);
 	l->pending &= (uint8_t) ~(1 << family);
-	if (status == ARES_EDESTRUCTION && resolver.renewing)
+	if (status == ARES_EDESTRUCTION && resolver.renewing && !l->dropped)
 		return; /* asked again by resolver_renew */
 	if (status == ARES_SUCCESS) {
 		take_addresses(l, family, info);
 		ares_freeaddrinfo(info);
-	} else if (status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_ENONAME)
-		l->good = true; /* a true "no" */
-	else
+	} else if (status == ARES_ENOTFOUND || status == ARES_EBADNAME)
+		l->absent = true; /* also of a name that the DNS cannot hold */
+	else if (status != ARES_ENODATA)
 		l->failed = true;
-	if (l->pending == 0) {
-		if (!l->told)
+	if (l->dropped) {
+		if (l->pending == 0)
+			loop_free_later(l);
+	} else if (l->pending == 0) {
+		if (l->told)
+			complete(l);
+		else
 			tell(l);
-		else { /* the slower family came after the answer was given: better late */
-			order(l);
-			if (l->expires_ms <= loop_now())
-				remove_lookup(l);
-		}
 	} else if (!l->told && l->count[family] > 0)
 		timer_set(&l->delay, loop_now() + DELAY_MS, delay_over);
 }
@@ -391,7 +420,7 @@ ask_both(struct lookup *l)
 {
 	l->pending = 1 << FAMILY4 | 1 << FAMILY6;
 	l->ttl = UINT32_MAX;
-	l->good = l->failed = false;
+	l->absent = l->failed = false;
 	l->count[FAMILY4] = l->count[FAMILY6] = 0;
 	/* Both bits are set before the first is asked: an answer at once must not look like the
 	 * last. */
@@ -406,12 +435,14 @@ resolver_ask(const char *name, struct waiter *w, struct answer *now)
 	struct lookup *l = find(name, hash);
 
 	w->lookup = NULL;
+	/* c-ares would take it for an escape and ask for another name than the one that was judged.
+	 */
+	if (strchr(name, '\\') != NULL) {
+		*now = (struct answer){RESOLVE_NOT_FOUND, 0, NULL};
+		return RESOLVE_NOT_FOUND;
+	}
 	if (l != NULL && l->told && l->expires_ms <= loop_now()) {
-		if (l->pending != 0) { /* its slow family is still out: let that one end alone */
-			*now = answer_of(l);
-			return now->status;
-		}
-		remove_lookup(l);
+		drop(l);
 		l = NULL;
 	}
 	if (l != NULL && l->told) {
@@ -490,7 +521,7 @@ resolver_renew(const struct resolver_options *o)
 	for (l = resolver.newest; l != NULL; l = older) {
 		older = l->older;
 		if (l->told)
-			remove_lookup(l);
+			drop(l);
 	}
 	for (l = resolver.newest; l != NULL; l = older) {
 		older = l->older;
@@ -507,7 +538,7 @@ resolver_close(void)
 	channels_free(resolver.channels);
 	resolver.channels = NULL;
 	while (resolver.newest != NULL)
-		remove_lookup(resolver.newest);
+		drop(resolver.newest);
 	ares_library_cleanup();
 }
 
