@@ -28,10 +28,12 @@ static struct {
 	uint64_t busy[WHEEL_SLOTS / 64]; /* slots that may hold timers */
 	struct turn *turns, **turns_end;
 	uint32_t round;
+	struct epoll_event *events; /* of this round, not told yet */
+	int event_count;
 	struct release {
 		void *p;
 		void (*release)(void *p);
-	} *later;
+	} * later;
 	size_t later_count, later_cap;
 } loop;
 
@@ -116,6 +118,10 @@ watch_move(struct watch *from, struct watch *to, uint32_t events)
 
 	if (epoll_ctl(loop.epoll, EPOLL_CTL_MOD, from->fd, &ev) == -1)
 		return -1;
+	/* What epoll has said of the descriptor that `to` had before says nothing of this one. */
+	for (int i = 0; i < loop.event_count; i++)
+		if (loop.events[i].data.ptr == to)
+			loop.events[i].data.ptr = NULL;
 	to->fd = from->fd;
 	from->fd = -1;
 	from->ready = NULL;
@@ -346,7 +352,9 @@ loop_round(int max_ms)
 	for (int i = 0; i < n; i++) {
 		struct watch *w = events[i].data.ptr;
 
-		if (w->ready != NULL)
+		loop.events = events + i + 1;
+		loop.event_count = n - i - 1;
+		if (w != NULL && w->ready != NULL)
 			w->ready(w, events[i].events);
 	}
 	run_turns();
