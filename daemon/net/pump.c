@@ -344,8 +344,10 @@ static void
 end_ready(struct pump *p, int end, uint32_t events)
 {
 	p->end[end].spare |= pump_flags(events);
-	if (events & EPOLLERR) { /* RST, or a time-out of TCP */
-		if (!p->stopped) {
+	if (events &
+	    EPOLLERR) { /* RST, or a time-out of TCP: behind what came before it, and no FIN */
+		p->end[end].spare = (p->end[end].spare | END_READABLE) & ~(uint32_t)END_FIN_SEEN;
+		if (!p->stopped && flow_run(p, end)) {
 			p->stopped = true;
 			p->calls->over(p, end, true);
 		}
