@@ -16,8 +16,7 @@ accept_step(struct session *s)
 
 	a->facts.known = FACT_CLIENT | FACT_TIME;
 	a->facts.client = s->card->source;
-	a->facts.listener =
-	    policy_listener(walk.policy, walk.settings->listeners[s->card->listener].name);
+	a->facts.listener = session_listener(s);
 	a->facts.time = loop_wall_ns() / 1000000000;
 	a->facts.self = &walk.self;
 	rules_evaluate(walk.policy, &a->facts, &a->answer);

@@ -42,6 +42,7 @@ decide_step(struct session *s)
 	struct approach *a = s->approach;
 
 	a->dial.count = 0;
+	a->facts.listener = session_listener(s);
 	if (a->facts.name == NULL) {
 		a->found[0] = a->request.addr;
 		a->found_count = 1;
@@ -65,7 +66,7 @@ decide_again(struct session *s)
 	struct rules_facts f = {
 	    .known = FACT_ALL,
 	    .client = c->source,
-	    .listener = policy_listener(walk.policy, walk.settings->listeners[c->listener].name),
+	    .listener = session_listener(s),
 	    .version = c->version,
 	    .command = c->command,
 	    .address = c->destination,

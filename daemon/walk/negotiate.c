@@ -34,8 +34,8 @@ greet(struct session *s)
 	enum decode d;
 	size_t used;
 
-	while ((d = socks5_greeting_decode(a->in + a->in_used, a->in_len - a->in_used, &offered, &fault,
-		    &used)) == DECODE_MORE) {
+	while ((d = socks5_greeting_decode(a->in + a->in_used, a->in_len - a->in_used, &offered,
+					   &fault, &used)) == DECODE_MORE) {
 		enum step more = session_more(s);
 
 		if (more != STEP_NEXT)
@@ -46,6 +46,7 @@ greet(struct session *s)
 	a->in_used += used;
 	a->facts.known |= FACT_VERSION;
 	a->facts.version = 5;
+	a->facts.listener = session_listener(s);
 	rules_evaluate(walk.policy, &a->facts, &a->answer);
 	a->methods = a->answer.verdict == RULES_DENY ? 0 : a->answer.methods;
 	a->method = choose(&offered, a->methods);

@@ -85,5 +85,7 @@ request_step(struct session *s)
 		a->facts.name_len = r->name_len;
 	}
 	timer_set(&s->timer, loop_now() + walk.settings->timeouts.connect, s->timer.fire);
+	if ((session_client(s)->spare & END_FIN_SEEN) != 0)
+		session_fin(s);
 	return STEP_NEXT;
 }

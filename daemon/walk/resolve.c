@@ -50,6 +50,7 @@ resolve_step(struct session *s)
 		return conclude(s);
 	if (a->asked)
 		return STEP_WAIT;
+	a->facts.listener = session_listener(s);
 	rules_evaluate(walk.policy, &a->facts, &a->answer);
 	if (a->answer.verdict == RULES_DENY)
 		return STEP_NEXT; /* decide tells it */

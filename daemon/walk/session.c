@@ -13,8 +13,10 @@
 
 #include "net/conn.h"
 
-#define LINGER_MS 2000            /* for a refused client to read its reply and leave */
-#define LINGER_BYTES (256 * 1024) /* what it may still send meanwhile */
+#define FIN_GRACE_MS 250
+#define LINGER_MS 2000         /* for a refused client to read its reply and leave */
+#define LINGER_BYTES (1 << 20) /* what is read of it meanwhile; the rest has to wait */
+#define MUTE_MOST 64           /* that were told nothing and are given the same time */
 
 struct walk walk;
 
@@ -71,6 +73,7 @@ session_free(struct session *s)
 	if (s->next != NULL)
 		s->next->link = s->link;
 	atomic_store_explicit(walk.load, --walk.session_count, memory_order_relaxed);
+	walk.mute_count -= s->mute;
 	if (walk.crowded && walk.session_count < walk.session_most - walk.session_most / 64)
 		crowd(false);
 	loop_free_later(s);
@@ -94,7 +97,8 @@ approach_new(struct session *s)
 		approaches.spare = (struct approach *)(void *)a->session;
 		approaches.count--;
 	} else {
-		a = mmap(NULL, APPROACH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		a = mmap(NULL, APPROACH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
 		if (a == MAP_FAILED)
 			return NULL;
 	}
@@ -158,21 +162,13 @@ static void
 lingering(struct watch *w, uint32_t events)
 {
 	struct session *s = session_of_client(w);
-	ssize_t n;
+	ssize_t n = -1;
 
-	if ((events & (EPOLLERR | EPOLLHUP)) == 0)
-		while ((n = recv(w->fd, pump_hot, HOT_SIZE, 0)) > 0) {
-			if ((size_t)n >= s->linger_left)
-				break;
-			s->linger_left -= (uint32_t)n;
-			if (n < HOT_SIZE && (events & EPOLLRDHUP) == 0)
-				return;
-		}
-	else
-		n = 0;
-	if (n == -1 && (errno == EAGAIN || errno == EINTR))
-		return;
-	let_go(s);
+	errno = EAGAIN;
+	while (s->linger_left > 0 && (n = recv(w->fd, pump_hot, HOT_SIZE, 0)) > 0)
+		s->linger_left -= (size_t)n < s->linger_left ? (uint32_t)n : s->linger_left;
+	if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR) || (events & EPOLLERR) != 0)
+		let_go(s);
 }
 
 static void
@@ -191,7 +187,20 @@ linger(struct session *s)
 	s->linger_left = LINGER_BYTES;
 	timer_stop(&s->timer);
 	timer_set(&s->timer, loop_now() + LINGER_MS, lingered);
-	lingering(w, w->spare & END_FIN_SEEN ? EPOLLRDHUP : 0);
+	lingering(w, 0);
+}
+
+/* One that gets no byte (not SOCKS, no place left) shall see an end and no reset either; but such
+ * clients may be many, and each keeps a descriptor. */
+static bool
+linger_mute(struct session *s)
+{
+	if (s->stage >= AT_RELAY || endings[s->ending].event != EVENT_DENY ||
+	    walk.mute_count >= MUTE_MOST)
+		return false;
+	s->mute = true;
+	walk.mute_count++;
+	return true;
 }
 
 /* ---- the end ------------------------------------------------------------------------ */
@@ -211,7 +220,7 @@ close_both(struct session *s)
 static void
 session_leave(struct session *s)
 {
-	bool told = s->stage < AT_RELAY && reply_refusal(s);
+	bool stay = (s->stage < AT_RELAY && reply_refusal(s)) || linger_mute(s);
 
 	if (s->stage >= AT_RELAY)
 		pump_stop(&s->pump);
@@ -219,7 +228,7 @@ session_leave(struct session *s)
 	account_close(s);
 	leave_approach(s);
 	s->stage = AT_ACCOUNT;
-	if (told && walk.session_count < walk.session_most)
+	if (stay && walk.session_count < walk.session_most)
 		linger(s);
 	else
 		let_go(s);
@@ -289,18 +298,28 @@ session_more(struct session *s)
 	return STEP_NEXT;
 }
 
-/* While we look up and connect: a client that left cancels; one that only half-closed behind
- * bytes it sent early does not (PROTOCOL "Traps"). */
 static bool
-client_left(struct session *s)
+sent_early(struct session *s)
 {
 	uint8_t byte;
-	ssize_t n;
 
-	if (s->approach->in_len > s->approach->in_used)
-		return false;
-	n = recv(session_client(s)->fd, &byte, 1, MSG_PEEK);
-	return n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR);
+	return s->approach->in_len > s->approach->in_used ||
+	       recv(session_client(s)->fd, &byte, 1, MSG_PEEK) > 0;
+}
+
+static void
+client_left(struct timer *t)
+{
+	session_stop(session_of_timer(t), END_CLIENT_CLOSED);
+}
+
+void
+session_fin(struct session *s)
+{
+	int64_t asked_ms = s->start_ns / 1000000 + (int64_t)s->card->us[STAGE_HANDSHAKE] / 1000;
+
+	if (!sent_early(s) && asked_ms + FIN_GRACE_MS < s->timer.due_ms)
+		timer_set(&s->timer, asked_ms + FIN_GRACE_MS, client_left);
 }
 
 static void
@@ -318,8 +337,8 @@ client_event(struct watch *w, uint32_t events)
 			session_walk(s);
 		return;
 	}
-	if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && client_left(s))
-		session_stop(s, END_CLIENT_CLOSED);
+	if ((events & EPOLLRDHUP) != 0)
+		session_fin(s);
 }
 
 static void
@@ -401,6 +420,7 @@ session_new(void)
 	s->end_by_ms = 0;
 	s->idle_ms = 0;
 	s->judged = 0;
+	s->mute = false;
 	s->stage = AT_ACCEPT;
 	s->ending = END_NONE;
 	s->next = walk.sessions;

@@ -83,10 +83,11 @@ struct session {
 	int64_t start_ns; /* monotonic */
 	int64_t end_by_ms; /* lifetime; 0: none. Before the relay: the deadline of the stage */
 	uint32_t idle_ms; /* 0: none */
-	uint32_t linger_left; /* bytes that a refused client may still send */
+	uint32_t linger_left; /* bytes that are still read of a refused client */
 	uint32_t judged;  /* generation of the policy that last allowed it */
 	uint8_t stage;	  /* enum stage */
 	uint8_t ending;	  /* enum ending */
+	bool mute;	  /* it is let go without having been told anything */
 };
 
 /* What every session of this worker shares; filled by the worker before the first client. */
@@ -101,6 +102,7 @@ struct walk {
 	struct session *sessions; /* all, also those being let go */
 	uint32_t session_count, session_most; /* most: what the descriptors allow */
 	_Atomic uint32_t *load;		      /* session_count for the other workers to see */
+	uint32_t mute_count;		      /* of them, those with `mute` */
 	bool crowded;			      /* session_most is reached, or was a moment ago */
 	void (*crowd)(bool crowded);	      /* told when that changes */
 	/* judging the live sessions again, some a round */
@@ -124,6 +126,18 @@ struct session *session_of_timer(struct timer *t);
 /* A message is not whole yet: STEP_NEXT, look again, there may be more; STEP_WAIT; or STEP_OVER (the client
  * left: client-closed or client-reset). */
 enum step session_more(struct session *s);
+/*
+ * The client's FIN has come behind its request and before our reply. With bytes sent early it is a half-close
+ * (PROTOCOL "Traps"). Without any the client has left, or has half-closed because the request was all it had to say:
+ * for a quarter of a second behind the request it may still be answered; a FIN that comes later ends the session at once.
+ */
+void session_fin(struct session *s);
+/* What the policy in force calls the listener: another one may have come since the last step. */
+static inline int
+session_listener(const struct session *s)
+{
+	return policy_listener(walk.policy, walk.settings->listeners[s->card->listener].name);
+}
 static inline struct watch *
 session_client(struct session *s)
 {
