@@ -1,12 +1,14 @@
 /*
- * daemon/ledger.c - see daemon/ledger.h: hears what workers tell in their books, writes it, and only then
- * gives the cards back. Unprivileged; opens no file; blocks on the audit file at most.
+ * daemon/ledger.c - see daemon/ledger.h: hears what workers tell in their books, writes it, and
+ * only then gives the cards back. Unprivileged; opens no file; blocks on the audit file at most.
  *
- * Many lines go out in one write. While sessions come and go it looks at the books every few milliseconds,
- * so that a worker need not ring; when nothing was heard for a while it arms the bells and sleeps.
- * When the file cannot be written nothing is given back and the workers are told to take no new card, so
- * they refuse new sessions: that is how "no record, no session" holds. With audit.on-full = "drop" records
- * are counted and thrown away instead, and the count is a record.
+ * Many lines go out in one write. While sessions come and go it looks at the books every few
+ * milliseconds, so that a worker need not ring; when nothing was heard for a while it arms the
+ * bells and sleeps. When the file cannot be written nothing is given back and the workers are told
+ * to take no new card, so they refuse new sessions: that is how "no record, no session" holds. With
+ * audit.on-full = "drop" records are counted and thrown away instead, and the count is a record. It
+ * may be killed at any instruction: what it had heard and not written lies on its desk
+ * (books/desk.h), where the next ledger goes on.
  */
 #include "config.h"
 
@@ -29,6 +31,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "books/books.h"
+#include "books/desk.h"
 #include "books/record.h"
 #include "books/tally.h"
 #include "channel.h"
@@ -36,23 +39,22 @@
 #include "settings/settings.h"
 #include "walk/endings.h"
 
-#define OUT_BYTES (256 * 1024)
-#define LOOK_MS 4	  /* between two looks while there is something to hear */
-#define LOOKS_IN_VAIN 5	  /* then the bells */
-#define RETRY_MS 250	  /* a file that cannot be written */
-#define ORPHAN_MS 5000	  /* the parent is gone: how long workers have to end */
-#define SHELVES 128	  /* books of live workers, and of dead ones not yet closed */
+#define LOOK_MS 4       /* between two looks while there is something to hear */
+#define LOOKS_IN_VAIN 5 /* then the bells */
+#define RETRY_MS 250    /* a file that cannot be written */
+#define ORPHAN_MS 5000  /* the parent is gone: how long workers have to end */
+#define SHELVES 128     /* books of live workers, and of dead ones not yet closed */
 #define GENERATIONS 64
 #define LATER 32
-
-struct sequence { /* in the memfd that outlives us */
-	uint64_t seq;
-	uint32_t policy_told; /* generation of the last policy-load record */
-};
 
 struct shelf {
 	struct books *books; /* NULL: empty */
 	int bell;
+	/* the worker is dead */
+	bool gone, all_heard;
+	int status;     /* wait status */
+	uint32_t at;    /* cards below are not open */
+	unsigned ended; /* sessions */
 };
 
 struct generation {
@@ -65,20 +67,17 @@ struct generation {
 
 static struct {
 	struct channel channel;
-	int epoll, file;
+	int epoll;
 	struct tally *tally;
 	struct tally_limits limits;
-	struct sequence *sequence;
+	struct desk *desk;
+	struct desk_facts *facts; /* on the desk */
 	struct shelf shelves[SHELVES];
 	struct generation generations[GENERATIONS];
 	uint32_t newest;
-	bool ready, failing, stop, orphan, colour;
+	bool ready, stop, orphan, colour;
 	int64_t stop_ms;
 	char hostname[256];
-	char out[OUT_BYTES]; /* whole lines, from the first that is not whole in the file */
-	size_t out_len, torn; /* torn: bytes of the first line that stand there already */
-	uint64_t seq;	      /* of the last line in out; sequence->seq: of the last in the file */
-	uint64_t dropped;
 	struct message *later[LATER]; /* came while we waited for a policy */
 	unsigned later_count;
 	bool heard; /* something that books_done is owed for */
@@ -153,7 +152,7 @@ settings_now(void)
 static void
 tell_state(uint32_t state, int error)
 {
-	struct ipc_audit_state body = {state, (uint32_t)error, ledger.sequence->seq};
+	struct ipc_audit_state body = {state, (uint32_t)error, ledger.facts->seq};
 
 	channel_send(&ledger.channel, IPC_AUDIT_STATE, &body, sizeof body, NULL, 0);
 }
@@ -185,99 +184,74 @@ drops(void)
 	return s != NULL && s->audit.on_full == ON_FULL_DROP;
 }
 
-static unsigned
-count_lines(const char *p, size_t len)
-{
-	unsigned n = 0;
-	const char *end;
-
-	for (; len > 0 && (end = memchr(p, '\n', len)) != NULL; n++) {
-		len -= (size_t)(end - p) + 1;
-		p = end + 1;
-	}
-	return n;
-}
-
-/* `at` bytes of out stand in the file: keep from the start of the first line that is not whole there. */
-static void
-written(size_t at)
-{
-	const char *newline = at > 0 ? memrchr(ledger.out, '\n', at) : NULL;
-	size_t whole = newline != NULL ? (size_t)(newline - ledger.out) + 1 : 0;
-
-	ledger.sequence->seq += count_lines(ledger.out, whole);
-	memmove(ledger.out, ledger.out + whole, ledger.out_len - whole);
-	ledger.out_len -= whole;
-	ledger.torn = at - whole;
-}
-
-/* audit.on-full = "drop": all but a line that is begun; their numbers are given again. */
-static void
-drop_lines(void)
-{
-	const char *end = memchr(ledger.out, '\n', ledger.out_len);
-	size_t keep = ledger.torn > 0 && end != NULL ? (size_t)(end - ledger.out) + 1 : 0;
-	unsigned lines = count_lines(ledger.out + keep, ledger.out_len - keep);
-
-	ledger.dropped += lines;
-	ledger.seq -= lines;
-	ledger.out_len = keep;
-	all_done();
-}
-
-/* Zero or the error; *at: how far it came. */
-static int
-write_out(size_t *at)
-{
-	while (*at < ledger.out_len) {
-		ssize_t n = write(ledger.file, ledger.out + *at, ledger.out_len - *at);
-
-		if (n > 0)
-			*at += (size_t)n;
-		else if (n == -1 && errno == EAGAIN) {
-			struct pollfd p = {.fd = ledger.file, .events = POLLOUT};
-
-			poll(&p, 1, RETRY_MS);
-			if ((p.revents & POLLOUT) == 0)
-				return EAGAIN;
-		} else if (n == -1 && errno != EINTR)
-			return errno;
-	}
-	return 0;
-}
-
 /* True when everything stands in the file (or may be dropped). */
 static bool
 flush(void)
 {
-	size_t at = ledger.torn;
 	bool failing;
 	int error;
 
-	if (ledger.out_len == 0) { /* which says nothing of the file */
+	if (desk_empty(ledger.desk)) { /* which says nothing of the file */
 		all_done();
 		return true;
 	}
-	error = write_out(&at);
+	error = desk_write(ledger.desk);
 	failing = error != 0;
-	written(at);
-	if (failing && drops())
-		drop_lines();
-	if (failing != ledger.failing) {
+	if (failing && drops() && desk_drop(ledger.desk) > 0)
+		all_done();
+	if (failing != (ledger.facts->failing != 0))
 		tell_state(!failing ? 0 : drops() ? 2 : 1, error);
+	if (failing || ledger.facts->failing)
 		refuse(failing && !drops());
-	}
-	ledger.failing = failing;
-	if (ledger.out_len > 0)
+	ledger.facts->failing = failing;
+	if (failing && !desk_written(ledger.desk))
 		return false;
 	all_done();
+	desk_clear(ledger.desk);
 	return true;
 }
 
-static bool
+/* Where a record can be written, NULL: no room, since the file takes nothing. */
+static char *
 room_for_one(void)
 {
-	return OUT_BYTES - ledger.out_len >= RECORD_MAX || flush();
+	char *room = desk_room(ledger.desk, RECORD_MAX);
+
+	return room != NULL || !flush() ? room : desk_room(ledger.desk, RECORD_MAX);
+}
+
+/* What the next line brings about, if it brings about nothing but itself. */
+static struct desk_effect
+only_a_line(void)
+{
+	return (struct desk_effect){.seq = ledger.facts->seq + 1,
+				    .policy_told = ledger.facts->policy_told,
+				    .worker = DESK_NOBODY};
+}
+
+static struct desk_effect
+line_of(const struct books *b)
+{
+	struct desk_effect e = only_a_line();
+
+	e.worker = books_worker(b);
+	e.generation = books_generation(b);
+	e.position = books_position(b);
+	return e;
+}
+
+/* Idempotent: also for what a ledger before us laid on the desk and did not live to tell the books.
+ */
+static void
+take_effect(struct books *b, const struct desk_effect *e)
+{
+	if (e->worker != books_worker(b) || e->generation != books_generation(b))
+		return;
+	books_keep(b, e->position);
+	if (e->ended != 0)
+		books_ended(b, e->ended - 1);
+	if (e->buried)
+		books_bury(b);
 }
 
 static bool
@@ -290,8 +264,10 @@ is_short(void)
 
 static void on_policy(const struct message *m);
 
-static void
-write_plain(const char *action, const char *outcome, const char *reason, const char *text)
+/* False: no room. */
+static bool
+write_with(const struct desk_effect *e, const char *action, const char *outcome, const char *reason,
+	   const char *text)
 {
 	struct generation *g = generation_find(ledger.newest);
 	struct record_plain r = {
@@ -305,13 +281,23 @@ write_plain(const char *action, const char *outcome, const char *reason, const c
 	    .policy_name = g != NULL ? policy_name(g->policy) : NULL,
 	    .policy_hash = g != NULL ? policy_hash(g->policy) : NULL,
 	    .colour = ledger.colour,
+	    .seq = e->seq,
 	};
+	char *to = room_for_one();
 
-	if (!room_for_one())
-		return; /* failing already, which the state tells */
-	r.seq = ++ledger.seq;
-	ledger.out_len += is_short() ? record_plain_short(&r, ledger.out + ledger.out_len)
-				     : record_plain_ecs(&r, ledger.out + ledger.out_len);
+	if (to == NULL)
+		return false; /* failing already, which the state tells */
+	desk_lay(ledger.desk, is_short() ? record_plain_short(&r, to) : record_plain_ecs(&r, to),
+		 e);
+	return true;
+}
+
+static bool
+write_plain(const char *action, const char *outcome, const char *reason, const char *text)
+{
+	struct desk_effect e = only_a_line();
+
+	return write_with(&e, action, outcome, reason, text);
 }
 
 static int64_t
@@ -321,8 +307,9 @@ time_of(const struct card *c, enum books_event event)
 }
 
 /*
- * The policy of a card. A worker may have it a moment before we looked at our channel, but the parent told us
- * first: it is there. Other messages wait, since we are in the middle of someone's books.
+ * The policy of a card. A worker may have it a moment before we looked at our channel, but the
+ * parent told us first: it is there. Other messages wait, since we are in the middle of someone's
+ * books.
  */
 static struct generation *
 generation_of(const struct card *c)
@@ -349,8 +336,10 @@ generation_of(const struct card *c)
 	return g;
 }
 
+/* At `to` there is room for a record. */
 static void
-write_card(const struct books *b, const struct card *shared, enum books_event event)
+write_card(struct books *b, const struct card *shared, enum books_event event,
+	   const struct desk_effect *e, char *to)
 {
 	struct card copy, *c = &copy;
 	struct generation *g;
@@ -374,7 +363,8 @@ write_card(const struct books *b, const struct card *shared, enum books_event ev
 	if (s != NULL && c->listener < s->listener_count && c->listener < SETTINGS_LISTENERS)
 		r.listener = s->listeners[c->listener].name;
 	if (g != NULL) {
-		bool known = c->rule >= RULE_SELF && c->rule < (int32_t)policy_rule_count(g->policy);
+		bool known =
+		    c->rule >= RULE_SELF && c->rule < (int32_t)policy_rule_count(g->policy);
 
 		policy_terms(g->policy, known ? c->rule : RULE_DEFAULT, &terms);
 		r.rule = terms.name;
@@ -387,9 +377,9 @@ write_card(const struct books *b, const struct card *shared, enum books_event ev
 		r.ending = endings[c->ending < END_COUNT ? c->ending : END_INTERNAL].word;
 	if (event == EVENT_DENY && c->ending == END_DENIED)
 		r.reason = rules_reason_word((enum rules_reason)c->reason);
-	r.seq = ++ledger.seq;
-	ledger.out_len += is_short() ? record_short(&r, ledger.out + ledger.out_len)
-				     : record_ecs(&r, ledger.out + ledger.out_len);
+	r.seq = e->seq;
+	desk_lay(ledger.desk, is_short() ? record_short(&r, to) : record_ecs(&r, to), e);
+	take_effect(b, e);
 }
 
 /* ---- hearing --------------------------------------------------------------------------------- */
@@ -399,13 +389,23 @@ hear_shelf(struct shelf *shelf)
 {
 	struct books_heard h;
 	bool any = false;
+	char *to;
 
-	while (room_for_one() && books_hear(shelf->books, &h)) {
+	while ((to = room_for_one()) != NULL && books_hear(shelf->books, &h)) {
+		struct desk_effect e = line_of(shelf->books);
+
 		ledger.heard = true;
 		any = true;
-		write_card(shelf->books, h.card, h.event);
+		write_card(shelf->books, h.card, h.event, &e, to);
 	}
 	return any;
+}
+
+/* The file takes nothing and nothing may be dropped. */
+static bool
+stuck(void)
+{
+	return ledger.facts->failing && !drops();
 }
 
 static bool
@@ -413,7 +413,7 @@ hear_all(void)
 {
 	bool any = false;
 
-	for (int i = 0; i < SHELVES && (!ledger.failing || drops()); i++)
+	for (int i = 0; i < SHELVES && !stuck(); i++)
 		if (ledger.shelves[i].books != NULL)
 			any |= hear_shelf(&ledger.shelves[i]);
 	return any;
@@ -432,31 +432,34 @@ any_open(void)
 	return false;
 }
 
-/* ---- a worker that died ------------------------------------------------------------------------ */
+/* ---- a worker that died ------------------------------------------------------------------------
+ */
 
-static unsigned
-end_open_cards(struct books *b)
+/* False: no room; the rest is for later. */
+static bool
+end_open_cards(struct shelf *s)
 {
 	struct card *c;
-	uint32_t at = 0;
-	unsigned ended = 0;
+	char *to;
 
-	while ((c = books_next_open(b, &at)) != NULL) {
-		bool started = atomic_load(&c->state) == CARD_STARTED;
+	while ((to = room_for_one()) != NULL) {
+		struct desk_effect e = line_of(s->books);
 
-		while (!room_for_one())
-			poll(NULL, 0, RETRY_MS); /* nothing may be lost: wait for the file */
+		if ((c = books_next_open(s->books, &s->at)) == NULL)
+			return true;
 		c->ending = END_WORKER_CRASH;
 		c->end_ns = clock_wall_ns();
 		c->duration_ns = c->end_ns > c->start_ns ? (uint64_t)(c->end_ns - c->start_ns) : 0;
 		if ((c->flags & CARD_COUNTED) != 0)
 			tally_give(ledger.tally, &ledger.limits, &c->source,
-			    (c->flags & CARD_HANDSHAKE) != 0);
-		c->flags &= (uint8_t)~(CARD_COUNTED | CARD_HANDSHAKE);
-		write_card(b, c, started ? EVENT_END : EVENT_FAIL);
-		ended++;
+				   (c->flags & CARD_HANDSHAKE) != 0);
+		c->flags &= (uint8_t) ~(CARD_COUNTED | CARD_HANDSHAKE);
+		e.ended = books_index(s->books, c) + 1;
+		write_card(s->books, c,
+			   atomic_load(&c->state) == CARD_STARTED ? EVENT_END : EVENT_FAIL, &e, to);
+		s->ended++;
 	}
-	return ended;
+	return false;
 }
 
 static void
@@ -465,42 +468,71 @@ close_shelf(struct shelf *s)
 	epoll_ctl(ledger.epoll, EPOLL_CTL_DEL, s->bell, NULL);
 	close(s->bell);
 	books_unmap(s->books);
-	s->books = NULL;
+	*s = (struct shelf){0};
 }
 
-static void
-worker_gone(const struct ipc_worker_gone *gone)
+static bool
+tell_crash(const struct shelf *s)
 {
+	struct desk_effect e = line_of(s->books);
 	char text[128];
 	struct text t;
 
-	tally_present(ledger.tally, gone->worker, false);
-	for (int i = 0; i < SHELVES; i++) {
-		struct shelf *s = &ledger.shelves[i];
-		unsigned open;
-
-		if (s->books == NULL || books_worker(s->books) != gone->worker ||
-		    books_generation(s->books) != gone->generation)
-			continue;
-		while (hear_shelf(s) || ledger.out_len > 0)
-			if (!flush())
-				poll(NULL, 0, RETRY_MS);
-		text_init(&t, text, sizeof text);
-		text_putf(&t, "worker %u ended by ", gone->worker);
-		if (WIFSIGNALED(gone->status))
-			text_putf(&t, "signal %d", WTERMSIG(gone->status));
-		else
-			text_putf(&t, "itself with status %d", WEXITSTATUS(gone->status));
-		open = end_open_cards(s->books);
-		text_putf(&t, ", %u open session%s", open, open == 1 ? "" : "s");
-		write_plain("worker-crash", "failure", "worker-crash", text);
-		while (!flush())
-			poll(NULL, 0, RETRY_MS);
-		close_shelf(s);
-	}
+	e.buried = true;
+	text_init(&t, text, sizeof text);
+	text_putf(&t, "worker %u ended by ", books_worker(s->books));
+	if (WIFSIGNALED(s->status))
+		text_putf(&t, "signal %d", WTERMSIG(s->status));
+	else
+		text_putf(&t, "itself with status %d", WEXITSTATUS(s->status));
+	text_putf(&t, ", %u open session%s", s->ended, s->ended == 1 ? "" : "s");
+	if (!write_with(&e, "worker-crash", "failure", "worker-crash", text))
+		return false;
+	take_effect(s->books, &e);
+	return true;
 }
 
-/* ---- messages ------------------------------------------------------------------------------------ */
+/* All it told, then the ends of what it left open, then that it died; a full file makes us come
+ * again. */
+static void
+bury(struct shelf *s)
+{
+	struct ipc_books closed = {books_worker(s->books), books_generation(s->books)};
+
+	if (!s->all_heard) {
+		/* what it had ended itself is given back by the flush: the rest is open */
+		if (hear_shelf(s) || !flush())
+			return;
+		s->all_heard = true;
+	}
+	if (!books_buried(s->books) && (!end_open_cards(s) || !tell_crash(s)))
+		return;
+	if (!flush())
+		return;
+	close_shelf(s);
+	channel_send(&ledger.channel, IPC_BOOKS_CLOSED, &closed, sizeof closed, NULL, 0);
+}
+
+/* True if some are not buried yet. */
+static bool
+bury_all(void)
+{
+	bool left = false;
+
+	for (int i = 0; i < SHELVES; i++) {
+		struct shelf *s = &ledger.shelves[i];
+
+		if (s->books == NULL || !s->gone)
+			continue;
+		if (!stuck())
+			bury(s);
+		left |= s->books != NULL;
+	}
+	return left;
+}
+
+/* ---- messages
+ * ------------------------------------------------------------------------------------ */
 
 static void
 on_tally(const struct message *m)
@@ -508,22 +540,21 @@ on_tally(const struct message *m)
 	if (m->fd_count != 2)
 		return;
 	ledger.tally = tally_map(m->fds[0]);
-	ledger.sequence = mmap(NULL, LEDGER_SEQUENCE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[1], 0);
-	if (ledger.sequence == MAP_FAILED)
-		ledger.sequence = NULL;
-	else
-		ledger.seq = ledger.sequence->seq;
+	ledger.desk = desk_map(m->fds[1]);
+	if (ledger.desk != NULL)
+		ledger.facts = desk_facts(ledger.desk);
 }
 
-static void
+static bool
 tell_load(const struct generation *g)
 {
 	size_t rules = policy_rule_count(g->policy);
+	struct desk_effect e = only_a_line();
 	char text[64];
 
-	ledger.sequence->policy_told = g->number;
+	e.policy_told = g->number;
 	snprintf(text, sizeof text, "%zu rule%s", rules, rules == 1 ? "" : "s");
-	write_plain("policy-load", "success", NULL, text);
+	return write_with(&e, "policy-load", "success", NULL, text);
 }
 
 static void
@@ -558,85 +589,38 @@ on_policy(const struct message *m)
 static void
 tell_policies(void)
 {
-	while (ledger.file != -1 && ledger.sequence->policy_told < ledger.newest) {
-		uint32_t number = ledger.sequence->policy_told + 1;
-		struct generation *g = generation_find(number);
+	while (ledger.ready && ledger.facts->policy_told < ledger.newest) {
+		struct generation *g = generation_find(ledger.facts->policy_told + 1);
 
-		if (g != NULL)
-			tell_load(g);
-		ledger.sequence->policy_told = number;
-	}
-}
-
-/* A ledger or machine that died in the middle of a line: ours begin on a new one. */
-static void
-end_torn_line(void)
-{
-	struct stat st;
-	char last = '\n';
-
-	if (fstat(ledger.file, &st) == -1 || !S_ISREG(st.st_mode) || st.st_size == 0)
-		return;
-	if (pread(ledger.file, &last, 1, st.st_size - 1) != 1 || last == '\n')
-		return;
-	log_warning("the last line of the audit file is not whole, the next begins behind it");
-	if (write(ledger.file, "\n", 1) != 1)
-		log_warning("cannot end it: %s", strerror(errno));
-}
-
-/* A server that starts again on the same file goes on counting where the last one stopped. */
-static void
-continue_numbers(void)
-{
-	static const char mark[] = "\"audit\":{\"seq\":";
-	char tail[2 * RECORD_MAX];
-	struct stat st;
-	ssize_t n;
-
-	if (ledger.sequence->seq != 0 || fstat(ledger.file, &st) == -1 || !S_ISREG(st.st_mode))
-		return;
-	n = pread(ledger.file, tail, sizeof tail,
-		  st.st_size > (off_t)sizeof tail ? st.st_size - (off_t)sizeof tail : 0);
-	for (ssize_t at = n - (ssize_t)sizeof mark; at >= 0; at--) {
-		size_t from = (size_t)at + sizeof mark - 1, to = from;
-		uint64_t seq;
-
-		if (memcmp(tail + at, mark, sizeof mark - 1) != 0)
-			continue;
-		while (to < (size_t)n && tail[to] >= '0' && tail[to] <= '9')
-			to++;
-		/* a quotation mark inside a string is escaped, so this is no text of a client */
-		if (to < (size_t)n && (tail[to] == '}' || tail[to] == ',') &&
-		    text_parse_u64(tail + from, to - from, UINT64_MAX / 2, &seq)) {
-			ledger.seq = ledger.sequence->seq = seq;
+		if (g == NULL)
+			ledger.facts->policy_told++;
+		else if (!tell_load(g))
 			return;
-		}
 	}
 }
 
 static void
 on_audit_file(const struct message *m)
 {
-	bool first = ledger.file == -1;
+	bool first = desk_file(ledger.desk) == -1;
+	int fd = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
 
-	if (!first) {
-		flush(); /* what was heard before belongs to the old file */
-		close(ledger.file);
-		ledger.torn = 0; /* a line that is not whole there is told again, whole, here */
+	if (fd == -1) {
+		log_error("cannot take the audit file: %s", strerror(errno));
+		return;
 	}
-	ledger.file = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
-	end_torn_line();
-	if (first)
-		continue_numbers();
-	ledger.colour = isatty(ledger.file) == 1 && getenv("NO_COLOR") == NULL;
+	if (!first)
+		flush(); /* what was heard before belongs to the old file */
+	desk_open(ledger.desk, fd);
+	ledger.colour = isatty(fd) == 1 && getenv("NO_COLOR") == NULL;
 	write_plain(first ? "audit-start" : "audit-rotate", "success", NULL, NULL);
-	tell_policies();
 }
 
 static void
 on_books(const struct message *m)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
+	const struct desk_effect *e;
 
 	for (int i = 0; i < SHELVES; i++) {
 		struct shelf *s = &ledger.shelves[i];
@@ -645,14 +629,17 @@ on_books(const struct message *m)
 
 		if (s->books != NULL)
 			continue;
-		s->bell = fcntl(m->fds[1], F_DUPFD_CLOEXEC, 3);
+		*s = (struct shelf){.bell = fcntl(m->fds[1], F_DUPFD_CLOEXEC, 3)};
 		s->books = books_map(m->fds[0], s->bell);
 		if (s->books == NULL) {
 			log_error("cannot map the books of a worker");
 			close(s->bell);
 			return;
 		}
-		books_refuse(s->books, ledger.failing && !drops());
+		if ((e = desk_effect(ledger.desk)) != NULL)
+			take_effect(s->books, e);
+		books_refuse(s->books, stuck());
+		ledger.heard = true; /* and, perhaps, not given back */
 		ev.data.fd = s->bell;
 		epoll_ctl(ledger.epoll, EPOLL_CTL_ADD, s->bell, &ev);
 		/* A ledger that was restarted: these started before its time. */
@@ -670,7 +657,17 @@ on_books(const struct message *m)
 static void
 on_worker_gone(const struct message *m)
 {
-	worker_gone(m->body);
+	const struct ipc_worker_gone *body = m->body;
+
+	for (int i = 0; i < SHELVES; i++) {
+		struct shelf *s = &ledger.shelves[i];
+
+		if (s->books == NULL || books_worker(s->books) != body->worker ||
+		    books_generation(s->books) != body->generation)
+			continue;
+		s->gone = true;
+		s->status = body->status;
+	}
 }
 
 static void
@@ -680,7 +677,7 @@ on_policy_refused(const struct message *m)
 	char text[64];
 
 	snprintf(text, sizeof text, "%u error%s, the old policy stays", body->errors,
-	    body->errors == 1 ? "" : "s");
+		 body->errors == 1 ? "" : "s");
 	write_plain("policy-refused", "failure", NULL, text);
 }
 
@@ -697,16 +694,19 @@ static const struct {
 	enum ipc_type type;
 	void (*take)(const struct message *m);
 } messages[] = {
-    {IPC_TALLY, on_tally},	     {IPC_POLICY, on_policy},
-    {IPC_AUDIT_FILE, on_audit_file}, {IPC_BOOKS, on_books},
-    {IPC_WORKER_GONE, on_worker_gone}, {IPC_POLICY_REFUSED, on_policy_refused},
+    {IPC_TALLY, on_tally},
+    {IPC_POLICY, on_policy},
+    {IPC_AUDIT_FILE, on_audit_file},
+    {IPC_BOOKS, on_books},
+    {IPC_WORKER_GONE, on_worker_gone},
+    {IPC_POLICY_REFUSED, on_policy_refused},
     {IPC_DRAIN, on_drain},
 };
 
 static void
 take(const struct message *m)
 {
-	bool complete = ledger.tally != NULL && ledger.sequence != NULL;
+	bool complete = ledger.tally != NULL && ledger.desk != NULL;
 
 	if (m->type != IPC_TALLY && !complete) {
 		log_error("told of '%s' before the tally", ipc_table[m->type].word);
@@ -715,9 +715,8 @@ take(const struct message *m)
 	for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++)
 		if (messages[i].type == m->type)
 			messages[i].take(m);
-	if (m->type == IPC_POLICY)
-		tell_policies();
-	if (!ledger.ready && ledger.sequence != NULL && ledger.newest != 0 && ledger.file != -1) {
+	if (!ledger.ready && ledger.desk != NULL && ledger.newest != 0 &&
+	    desk_file(ledger.desk) != -1) {
 		ledger.ready = true;
 		channel_send(&ledger.channel, IPC_READY, NULL, 0, NULL, 0);
 	}
@@ -749,7 +748,8 @@ read_channel(void)
 	ledger.stop = true;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------------- */
+/* ---- the loop
+ * --------------------------------------------------------------------------------------- */
 
 static bool
 arm_bells(void)
@@ -787,7 +787,9 @@ wait_for(int ms)
 static bool
 finished(bool heard)
 {
-	if (!ledger.stop || heard || ledger.out_len > 0)
+	bool empty = ledger.desk == NULL || desk_empty(ledger.desk);
+
+	if (!ledger.stop || heard || !empty)
 		return ledger.stop && clock_mono_ns() / NS_PER_MS >= ledger.stop_ms;
 	return !any_open() || clock_mono_ns() / NS_PER_MS >= ledger.stop_ms;
 }
@@ -796,16 +798,34 @@ finished(bool heard)
 static void
 tell_dropped(void)
 {
-	uint64_t before = ledger.dropped;
+	uint64_t before = ledger.facts->dropped;
 	char text[64];
 
-	if (before == 0 || (ledger.failing && !drops()))
+	if (before == 0 || stuck())
 		return;
 	snprintf(text, sizeof text, "%llu records were dropped", (unsigned long long)before);
-	write_plain("audit-resume", "success", NULL, text);
+	if (!write_plain("audit-resume", "success", NULL, text))
+		return;
 	flush();
 	/* if it was dropped like the others, it was no loss */
-	ledger.dropped = ledger.dropped > before ? ledger.dropped - 1 : 0;
+	ledger.facts->dropped = ledger.facts->dropped > before ? ledger.facts->dropped - 1 : 0;
+}
+
+/* One round: all that was told until now. True: there was something. */
+static bool
+work(void)
+{
+	bool heard;
+
+	if (!ledger.ready)
+		return false;
+	tell_policies();
+	heard = hear_all();
+	heard |= bury_all() && !stuck();
+	if (ledger.later_count > 0)
+		read_channel();
+	tell_dropped();
+	return heard;
 }
 
 static void
@@ -814,16 +834,11 @@ run(void)
 	unsigned in_vain = 0;
 
 	for (;;) {
-		bool heard = ledger.ready && hear_all(), all_out;
+		bool heard = work(), all_out = !ledger.ready || flush();
 
-		tell_policies();
-		if (ledger.later_count > 0)
-			read_channel();
-		tell_dropped();
-		all_out = ledger.out_len == 0 || (ledger.file != -1 && flush());
 		if (finished(heard))
 			return;
-		if (!all_out || ledger.failing) {
+		if (!all_out || (ledger.ready && ledger.facts->failing)) {
 			wait_for(RETRY_MS);
 			continue;
 		}
@@ -837,13 +852,28 @@ run(void)
 	}
 }
 
+/* The parent was killed, and perhaps some of its workers: nobody else can tell the ends of what
+ * they left. */
+static void
+end_orphans(void)
+{
+	for (int i = 0; i < SHELVES; i++) {
+		struct shelf *s = &ledger.shelves[i];
+
+		if (s->books == NULL || stuck())
+			continue;
+		s->at = 0;
+		if (flush())
+			end_open_cards(s);
+	}
+}
+
 int
 ledger_run(int channel)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.fd = channel};
 
 	ledger.channel = (struct channel){channel, ROLE_LEDGER, ROLE_PARENT};
-	ledger.file = -1;
 	ledger.epoll = epoll_create1(EPOLL_CLOEXEC);
 	fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK);
 	if (gethostname(ledger.hostname, sizeof ledger.hostname - 1) == -1)
@@ -853,7 +883,10 @@ ledger_run(int channel)
 		return 1;
 	}
 	run();
+	if (!ledger.ready)
+		return 1;
+	if (ledger.orphan)
+		end_orphans();
 	write_plain("audit-stop", "success", NULL, NULL);
-	flush();
-	return ledger.out_len == 0 ? 0 : 1;
+	return flush() ? 0 : 1;
 }

@@ -1,8 +1,8 @@
 /*
  * daemon/parent.c - see daemon/parent.h. Waits in poll only; signals come by signalfd.
  *
- * Order at start: COMPILE, bind, ledger, workers; each must be ready before the next. At the end the other way
- * round: workers drain, then the ledger writes what is left.
+ * Order at start: COMPILE, bind, ledger, workers; each must be ready before the next. At the end
+ * the other way round: workers drain, then the ledger writes what is left.
  */
 #include "parent.h"
 
@@ -29,6 +29,7 @@
 #include "base/text.h"
 #include "bind.h"
 #include "books/books.h"
+#include "books/desk.h"
 #include "books/tally.h"
 #include "channel.h"
 #include "compile.h"
@@ -39,11 +40,13 @@
 #include "worker.h"
 
 #define WORKERS_MAX 64
-#define IMAGES_KEPT 8		/* generations that a restarted ledger may need to name rules */
-#define START_MS 20000		/* for all children to be ready */
+#define IMAGES_KEPT 8  /* generations that a restarted ledger may need to name rules */
+#define START_MS 20000 /* for all children to be ready */
 #define LEDGER_DRAIN_MS 5000
-#define SLACK_MS 3000		/* behind a drain's deadline, before force */
-#define QUICK_DEATH_MS 5000	/* a child that lives less is backed off */
+#define SLACK_MS 3000       /* behind a drain's deadline, before force */
+#define LAST_TRIES 5        /* of a ledger that dies at the end */
+#define GRAVES 64           /* with 64 live workers all that a ledger can hold */
+#define QUICK_DEATH_MS 5000 /* a child that lives less is backed off */
 #define BACKOFF_MOST_MS 30000
 #define AUDIT_FLAGS (O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 #define SESSIONS_UNLIMITED 200000
@@ -54,6 +57,7 @@ struct child {
 	pid_t pid; /* 0: not running */
 	struct channel channel;
 	bool ready;
+	bool taking;         /* a policy was sent that it has not taken yet */
 	uint32_t generation; /* of its books */
 	int books, bell;
 	int64_t started_ms, restart_ms; /* restart_ms 0: none planned */
@@ -65,6 +69,14 @@ struct generation {
 	int settings, policy;
 };
 
+/* What a worker that is gone left: kept until the ledger has written it, since that one may be dead
+ * as well. */
+struct grave {
+	struct ipc_worker_gone gone;
+	bool crashed;
+	int books, bell; /* books -1: empty */
+};
+
 static struct {
 	struct parent_options options;
 	struct account account;
@@ -72,18 +84,19 @@ static struct {
 	struct generation images[IMAGES_KEPT]; /* newest first */
 	unsigned image_count;
 	struct bound bound;
-	int signals, tally, sequence;
+	int signals, tally, desk, audit;
+	struct tally *counts;
 	struct child ledger, workers[WORKERS_MAX];
 	unsigned worker_count;
+	struct grave graves[GRAVES];
 	/* a reload in progress */
 	pid_t compile_pid;
 	struct channel compile;
 	struct buffer problems;
 	bool reload_again;
-	unsigned takes_awaited;
 	uint32_t revoked;
 	/* the end */
-	bool draining, ledger_draining, announced;
+	bool draining, ledger_draining, forced, announced;
 	unsigned stop_signals;
 	int64_t force_ms;
 	int status;
@@ -101,7 +114,8 @@ enum compiled { COMPILE_MORE, COMPILE_OK, COMPILE_FAILED };
 
 /* One message of COMPILE; fds are set when it is COMPILE_OK. */
 static enum compiled
-compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compiled *result, int fds[2])
+compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compiled *result,
+	     int fds[2])
 {
 	static struct message m;
 	int got = channel_receive(c, &m);
@@ -125,7 +139,8 @@ compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compil
 	return COMPILE_OK;
 }
 
-/* The problems, as they were rendered for people: on the terminal as they are, else line by line. */
+/* The problems, as they were rendered for people: on the terminal as they are, else line by line.
+ */
 static void
 show_problems(const struct buffer *b)
 {
@@ -165,14 +180,15 @@ compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
 	buffer_free(&parent.problems);
 	if (r == COMPILE_FAILED && result->errors == 0 && !result->ok)
 		log_error("the configuration could not be read (%s %d)",
-		    WIFSIGNALED(status) ? "signal" : "status",
-		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			  WIFSIGNALED(status) ? "signal" : "status",
+			  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	return r;
 }
 
 /*
- * What was bound, forked and counted at start stays as it is until a restart, whatever new settings say; so
- * that all processes see what is in force (a record names its listener by number), it is put into them.
+ * What was bound, forked and counted at start stays as it is until a restart, whatever new settings
+ * say; so that all processes see what is in force (a record names its listener by number), it is
+ * put into them.
  */
 static int
 as_running(int fd)
@@ -222,14 +238,18 @@ keep_images(const int fds[2])
 /* ---- children ----------------------------------------------------------------------------- */
 
 static bool
-send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds, unsigned n)
+send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds,
+	unsigned n)
 {
 	if (c->pid == 0)
 		return false;
 	if (channel_send(&c->channel, type, body, len, fds, n))
 		return true;
-	log_error("cannot tell %s %u: %s", c->role == ROLE_WORKER ? "worker" : "ledger", c->index,
-	    strerror(errno));
+	/* It has not read for long, and must not go on without knowing this; its successor is told
+	 * all. */
+	log_error("cannot tell %s %u, it is ended: %s",
+		  c->role == ROLE_WORKER ? "worker" : "ledger", c->index, strerror(errno));
+	kill(c->pid, SIGKILL);
 	return false;
 }
 
@@ -270,17 +290,19 @@ open_audit(void)
 	return fd;
 }
 
-static bool
-send_audit_file(void)
+/* Kept open here for a ledger that is restarted: it goes on in the same file, whatever its name is
+ * by now. */
+static void
+renew_audit_file(void)
 {
 	int fd = open_audit();
-	bool ok;
 
 	if (fd == -1)
-		return false;
-	ok = send_to(&parent.ledger, IPC_AUDIT_FILE, NULL, 0, &fd, 1);
-	close(fd);
-	return ok;
+		return; /* records go on into the old one */
+	if (parent.audit != -1)
+		close(parent.audit);
+	parent.audit = fd;
+	send_to(&parent.ledger, IPC_AUDIT_FILE, NULL, 0, &fd, 1);
 }
 
 /* In the background nobody may wait for our end of the caller's terminal or pipe. */
@@ -331,6 +353,8 @@ spawn(struct child *c)
 {
 	int fds[2];
 
+	c->started_ms = now_ms();
+	c->restart_ms = 0;
 	if (channel_pair(fds) == -1) {
 		log_error("cannot make a channel: %s", strerror(errno));
 		return false;
@@ -348,26 +372,39 @@ spawn(struct child *c)
 	}
 	fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
 	c->channel = (struct channel){fds[0], ROLE_PARENT, c->role};
-	c->ready = false;
-	c->started_ms = now_ms();
-	c->restart_ms = 0;
+	c->ready = c->taking = false;
 	return true;
 }
 
+static void
+send_grave(struct child *to, const struct grave *g)
+{
+	struct ipc_books body = {g->gone.worker, g->gone.generation};
+
+	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){g->books, g->bell}, 2);
+	if (g->crashed)
+		send_to(to, IPC_WORKER_GONE, &g->gone, sizeof g->gone, NULL, 0);
+}
+
+/* False: there is no process. One that cannot be told all is ended, and planned again when it has
+ * died. */
 static bool
 start_ledger(void)
 {
 	struct child *l = &parent.ledger;
 
-	if (!spawn(l) || !send_to(l, IPC_TALLY, NULL, 0, (int[]){parent.tally, parent.sequence}, 2))
+	if (!spawn(l))
 		return false;
+	send_to(l, IPC_TALLY, NULL, 0, (int[]){parent.tally, parent.desk}, 2);
 	for (unsigned i = parent.image_count; i-- > 0;)
 		send_policy(l, &parent.images[i]);
-	if (!send_audit_file())
-		return false;
+	for (unsigned i = 0; i < GRAVES; i++)
+		if (parent.graves[i].books != -1)
+			send_grave(l, &parent.graves[i]);
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].books != -1)
 			send_books(l, &parent.workers[i]);
+	send_to(l, IPC_AUDIT_FILE, NULL, 0, &parent.audit, 1);
 	return true;
 }
 
@@ -379,8 +416,8 @@ make_books(struct child *w)
 
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
 		seed = (uint64_t)clock_wall_ns();
-	w->books = books_create(w->index, w->generation, sessions != 0 ? sessions : SESSIONS_UNLIMITED,
-	    seed);
+	w->books = books_create(w->index, w->generation,
+				sessions != 0 ? sessions : SESSIONS_UNLIMITED, seed);
 	w->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->books != -1 && w->bell != -1)
 		return true;
@@ -388,6 +425,7 @@ make_books(struct child *w)
 	return false;
 }
 
+/* As start_ledger. */
 static bool
 start_worker(struct child *w)
 {
@@ -400,7 +438,8 @@ start_worker(struct child *w)
 	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
 	send_to(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds, l->count);
 	send_policy(w, &parent.images[0]);
-	return send_to(w, IPC_START, NULL, 0, NULL, 0);
+	send_to(w, IPC_START, NULL, 0, NULL, 0);
+	return true;
 }
 
 static void
@@ -411,6 +450,44 @@ close_books(struct child *w)
 	if (w->bell != -1)
 		close(w->bell);
 	w->books = w->bell = -1;
+}
+
+static struct grave *
+free_grave(void)
+{
+	for (unsigned i = 0; i < GRAVES; i++)
+		if (parent.graves[i].books == -1)
+			return &parent.graves[i];
+	return NULL;
+}
+
+/* The books pass from the worker into a grave; one is free, or it would not have been started. */
+static void
+dig_grave(struct child *w, const struct ipc_worker_gone *gone, bool crashed)
+{
+	struct grave *g = free_grave();
+
+	if (g == NULL) {
+		close_books(w);
+		return;
+	}
+	*g = (struct grave){*gone, crashed, w->books, w->bell};
+	w->books = w->bell = -1;
+}
+
+static void
+books_closed(const struct ipc_books *of)
+{
+	for (unsigned i = 0; i < GRAVES; i++) {
+		struct grave *g = &parent.graves[i];
+
+		if (g->books == -1 || g->gone.worker != of->worker ||
+		    g->gone.generation != of->generation)
+			continue;
+		close(g->books);
+		close(g->bell);
+		g->books = -1;
+	}
 }
 
 /* ---- deaths ------------------------------------------------------------------------------- */
@@ -433,7 +510,7 @@ plan_restart(struct child *c)
 	c->restart_ms = now + wait + (wait == 0); /* 0 means none */
 	if (wait > 0)
 		log_warning("%s %u keeps dying, restarted in %" PRId64 " ms",
-		    c->role == ROLE_WORKER ? "worker" : "ledger", c->index, wait);
+			    c->role == ROLE_WORKER ? "worker" : "ledger", c->index, wait);
 }
 
 static void
@@ -443,10 +520,22 @@ tell_death(const struct child *c, int status)
 
 	if (WIFSIGNALED(status))
 		log_error("%s %u (pid %d) was ended by signal %d (%s)", who, c->index, (int)c->pid,
-		    WTERMSIG(status), strsignal(WTERMSIG(status)));
+			  WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) != 0 || !parent.draining)
 		log_error("%s %u (pid %d) ended with status %d", who, c->index, (int)c->pid,
-		    WEXITSTATUS(status));
+			  WEXITSTATUS(status));
+}
+
+static void
+all_taken(void)
+{
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].taking)
+			return;
+	if (parent.revoked > 0)
+		log_notice("the new policy ended %u session%s", parent.revoked,
+			   parent.revoked == 1 ? "" : "s");
+	notify_tell("READY=1");
 }
 
 static bool
@@ -458,11 +547,14 @@ workers_left(void)
 	return false;
 }
 
+/* One that is dead at the moment is drained when it has been restarted. */
 static void
 drain_ledger(void)
 {
 	struct ipc_drain body = {LEDGER_DRAIN_MS};
 
+	if (parent.ledger.pid == 0 || parent.ledger_draining)
+		return;
 	parent.ledger_draining = true;
 	parent.force_ms = now_ms() + LEDGER_DRAIN_MS + SLACK_MS;
 	send_to(&parent.ledger, IPC_DRAIN, &body, sizeof body, NULL, 0);
@@ -474,16 +566,39 @@ worker_died(struct child *w, int status)
 	struct ipc_worker_gone gone = {w->index, w->generation, status};
 	bool clean = parent.draining && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
+	tally_present(parent.counts, w->index, false);
 	if (!clean)
 		send_to(&parent.ledger, IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
-	if (parent.takes_awaited > 0 && --parent.takes_awaited == 0)
-		notify_tell("READY=1");
-	close_books(w);
+	dig_grave(w, &gone, !clean);
 	w->generation++;
+	if (w->taking) {
+		w->taking = false;
+		all_taken();
+	}
 	if (!parent.draining)
 		plan_restart(w);
-	else if (!workers_left() && parent.ledger.pid != 0)
+	else if (!workers_left())
 		drain_ledger();
+}
+
+/* Also while draining: what the workers told must be written. */
+static void
+ledger_died(struct child *l, int status)
+{
+	if (!parent.draining || (!parent.ledger_draining && !parent.forced)) {
+		plan_restart(l);
+		return;
+	}
+	parent.ledger_draining = false;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	if (WIFSIGNALED(status) && !parent.forced && l->quick_deaths < LAST_TRIES) {
+		plan_restart(l);
+		return;
+	}
+	log_error("the ledger ended before all records were written");
+	if (parent.status == EXIT_CLEAN)
+		parent.status = EXIT_HALTED;
 }
 
 static void
@@ -496,8 +611,8 @@ child_died(struct child *c, int status)
 	c->ready = false;
 	if (c->role == ROLE_WORKER)
 		worker_died(c, status);
-	else if (!parent.ledger_draining)
-		plan_restart(c); /* also while draining: what the workers told must be written */
+	else
+		ledger_died(c, status);
 }
 
 static void
@@ -519,6 +634,11 @@ restart_due(void)
 		if (w->restart_ms == 0 || now < w->restart_ms)
 			continue;
 		w->restart_ms = 0;
+		if (free_grave() ==
+		    NULL) { /* the ledger has to write what the dead ones left, first */
+			w->restart_ms = now + QUICK_DEATH_MS;
+			continue;
+		}
 		if (!start_worker(w)) {
 			close_books(w);
 			plan_restart(w);
@@ -554,7 +674,7 @@ tell_what_waits(const struct settings *old, int fd)
 		text_put(&t, ", audit.format");
 	if (t.len > 0)
 		log_notice("changed settings that wait for a restart: %s", line + 2);
-	munmap((void *)(uintptr_t)new, sizeof *new);
+	munmap((void *)(uintptr_t) new, sizeof *new);
 }
 
 static void
@@ -567,8 +687,9 @@ reload(void)
 		return;
 	}
 	notify_reloading();
-	parent.compile_pid = compile_start(parent.options.path,
-	    parent.options.foreground && isatty(STDERR_FILENO) == 1, &parent.compile);
+	parent.compile_pid =
+	    compile_start(parent.options.path,
+			  parent.options.foreground && isatty(STDERR_FILENO) == 1, &parent.compile);
 	if (parent.compile_pid == -1) {
 		parent.compile_pid = 0;
 		notify_tell("READY=1");
@@ -581,7 +702,7 @@ static void
 reload_failed(const struct ipc_compiled *result)
 {
 	log_error("reload refused, the old policy stays: %u error%s", result->errors,
-	    result->errors == 1 ? "" : "s");
+		  result->errors == 1 ? "" : "s");
 	send_to(&parent.ledger, IPC_POLICY_REFUSED, result, sizeof *result, NULL, 0);
 	notify_tell("READY=1");
 }
@@ -604,20 +725,21 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		reload_failed(result);
 		return;
 	}
-	parent.takes_awaited = 0;
 	parent.revoked = 0;
-	send_policy(&parent.ledger, &parent.images[0]); /* it must know the rules before it hears of them */
+	send_policy(&parent.ledger,
+		    &parent.images[0]); /* it must know the rules before it hears of them */
 	if (strcmp(old.audit.file, parent.settings->audit.file) != 0)
-		send_audit_file();
+		renew_audit_file();
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].pid != 0) {
 			send_policy(&parent.workers[i], &parent.images[0]);
-			parent.takes_awaited++;
+			parent.workers[i].taking = true;
 		}
 	log_notice("reloaded '%s': policy %02x%02x%02x%02x%02x%02x, %u rule%s, %u warning%s",
-	    parent.options.path, result->hash[0], result->hash[1], result->hash[2], result->hash[3],
-	    result->hash[4], result->hash[5], result->rules, result->rules == 1 ? "" : "s",
-	    result->warnings, result->warnings == 1 ? "" : "s");
+		   parent.options.path, result->hash[0], result->hash[1], result->hash[2],
+		   result->hash[3], result->hash[4], result->hash[5], result->rules,
+		   result->rules == 1 ? "" : "s", result->warnings,
+		   result->warnings == 1 ? "" : "s");
 }
 
 static void
@@ -633,7 +755,12 @@ compile_ready(void)
 	parent.compile.fd = -1;
 	show_problems(&parent.problems);
 	buffer_free(&parent.problems);
-	if (r == COMPILE_OK)
+	if (parent.draining) {
+		if (r == COMPILE_OK) {
+			close(fds[0]);
+			close(fds[1]);
+		}
+	} else if (r == COMPILE_OK)
 		reload_taken(&result, fds);
 	else
 		reload_failed(&result);
@@ -653,10 +780,11 @@ announce(void)
 		const struct ipc_listener *l = &parent.bound.listeners.list[i];
 
 		endpoint_format(&l->at, at);
-		text_putf(&t, "%s%s %s", i > 0 ? ", " : "", parent.settings->listeners[l->listener].name, at);
+		text_putf(&t, "%s%s %s", i > 0 ? ", " : "",
+			  parent.settings->listeners[l->listener].name, at);
 	}
 	log_notice("ready: %u worker%s, listening on %s", parent.worker_count,
-	    parent.worker_count == 1 ? "" : "s", line);
+		   parent.worker_count == 1 ? "" : "s", line);
 	notify_tell("READY=1\nSTATUS=ready");
 	if (parent.options.ready_fd != -1) {
 		char ok = EXIT_CLEAN;
@@ -682,17 +810,13 @@ all_ready(void)
 }
 
 static void
-policy_taken(const struct ipc_policy_taken *taken)
+policy_taken(struct child *c, const struct ipc_policy_taken *taken)
 {
-	if (taken->generation != parent.images[0].number || parent.takes_awaited == 0)
+	if (taken->generation != parent.images[0].number || !c->taking)
 		return;
+	c->taking = false;
 	parent.revoked += taken->revoked;
-	if (--parent.takes_awaited > 0)
-		return;
-	if (parent.revoked > 0)
-		log_notice("the new policy ended %u session%s", parent.revoked,
-		    parent.revoked == 1 ? "" : "s");
-	notify_tell("READY=1");
+	all_taken();
 }
 
 static void drain(bool quickly);
@@ -708,11 +832,13 @@ audit_state(const struct ipc_audit_state *state)
 	if (state->state == 0)
 		log_notice("the audit file is written again");
 	else
-		log_error("cannot write the audit file: %s; %s",
-		    strerror((int)state->error), words[state->state]);
-	snprintf(status, sizeof status, "STATUS=%s", state->state == 0 ? "ready" : words[state->state]);
+		log_error("cannot write the audit file: %s; %s", strerror((int)state->error),
+			  words[state->state]);
+	snprintf(status, sizeof status, "STATUS=%s",
+		 state->state == 0 ? "ready" : words[state->state]);
 	notify_tell(status);
-	if (state->state == 1 && parent.settings->audit.on_full == ON_FULL_HALT && !parent.draining) {
+	if (state->state == 1 && parent.settings->audit.on_full == ON_FULL_HALT &&
+	    !parent.draining) {
 		log_error("the server stops: records cannot be written (audit.on-full)");
 		parent.status = EXIT_HALTED;
 		drain(true);
@@ -725,19 +851,26 @@ child_ready(struct child *c)
 	static struct message m;
 	int got;
 
-	while (c->pid != 0 && (got = channel_receive(&c->channel, &m)) != 0) {
+	while (c->pid != 0) {
+		got = channel_receive(&c->channel, &m);
 		if (got == -1 && errno == EAGAIN)
 			return;
+		if (got == 0) { /* it is dying; or it is broken, and must not keep us awake */
+			kill(c->pid, SIGKILL);
+			return;
+		}
 		if (got == -1) {
 			log_error("illegal message from %s %u, it is ended",
-			    c->role == ROLE_WORKER ? "worker" : "the ledger", c->index);
+				  c->role == ROLE_WORKER ? "worker" : "the ledger", c->index);
 			kill(c->pid, SIGKILL);
 			return;
 		}
 		if (m.type == IPC_READY)
 			c->ready = true;
 		else if (m.type == IPC_POLICY_TAKEN && c->role == ROLE_WORKER)
-			policy_taken(m.body);
+			policy_taken(c, m.body);
+		else if (m.type == IPC_BOOKS_CLOSED)
+			books_closed(m.body);
 		else if (m.type == IPC_AUDIT_STATE)
 			audit_state(m.body);
 		message_close_fds(&m);
@@ -758,10 +891,15 @@ drain(bool quickly)
 	if (!parent.draining) {
 		notify_tell("STOPPING=1");
 		log_notice("stopping: sessions have %u ms to end", body.within_ms);
-		/* The workers close theirs: with ours open the kernel would go on greeting clients. */
+		/* The workers close theirs: with ours open the kernel would go on greeting clients.
+		 */
 		for (uint32_t i = 0; i < parent.bound.listeners.count; i++)
 			close(parent.bound.fds[i]);
 		parent.bound.listeners.count = 0;
+		if (parent.compile_pid != 0 && parent.compile.fd != -1) /* else it has told, and goes */
+			kill(parent.compile_pid, SIGKILL);
+		if (parent.ledger.restart_ms != 0) /* this is no time to be patient with it */
+			parent.ledger.restart_ms = now_ms();
 	}
 	parent.draining = true;
 	parent.force_ms = parent.stop_signals > 2 ? now_ms() : now_ms() + body.within_ms + SLACK_MS;
@@ -770,7 +908,7 @@ drain(bool quickly)
 		if (parent.workers[i].pid != 0)
 			send_to(&parent.workers[i], IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
-	if (!workers_left() && !parent.ledger_draining)
+	if (!workers_left())
 		drain_ledger();
 }
 
@@ -813,7 +951,7 @@ signal_ready(void)
 			reload();
 			break;
 		case SIGUSR1:
-			send_audit_file();
+			renew_audit_file();
 			break;
 		case SIGINT:
 			drain(parent.options.foreground);
@@ -848,6 +986,7 @@ force(void)
 {
 	log_warning("not all ended in time, the rest is ended by force");
 	parent.force_ms = 0;
+	parent.forced = true;
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].pid != 0)
 			kill(parent.workers[i].pid, SIGKILL);
@@ -886,7 +1025,7 @@ round_once(int64_t until)
 
 	fds[n++] = (struct pollfd){.fd = parent.signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = parent.compile_pid != 0 ? parent.compile.fd : -1,
-	    .events = POLLIN};
+				   .events = POLLIN};
 	/* A child that is gone is told by SIGCHLD: its closed channel must not keep us awake. */
 	if (parent.ledger.pid != 0) {
 		of[n] = &parent.ledger;
@@ -895,7 +1034,8 @@ round_once(int64_t until)
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].pid != 0) {
 			of[n] = &parent.workers[i];
-			fds[n++] = (struct pollfd){.fd = parent.workers[i].channel.fd, .events = POLLIN};
+			fds[n++] =
+			    (struct pollfd){.fd = parent.workers[i].channel.fd, .events = POLLIN};
 		}
 	if (poll(fds, n, wait_ms(until)) == -1 && errno != EINTR) {
 		log_error("cannot poll: %s", strerror(errno));
@@ -939,21 +1079,23 @@ static bool
 start_children(void)
 {
 	parent.tally = tally_create(parent.settings->limits.sessions);
-	parent.sequence = memfd_create("sequence", MFD_CLOEXEC);
-	if (parent.tally == -1 || parent.sequence == -1 ||
-	    ftruncate(parent.sequence, LEDGER_SEQUENCE_BYTES) == -1) {
-		log_error("cannot make the tally: %s", strerror(errno));
+	parent.counts = parent.tally != -1 ? tally_map(parent.tally) : NULL;
+	parent.desk = desk_create();
+	if (parent.counts == NULL || parent.desk == -1) {
+		log_error("cannot make the tally and the desk: %s", strerror(errno));
 		return false;
 	}
 	parent.ledger = (struct child){.role = ROLE_LEDGER, .books = -1, .bell = -1};
 	parent.ledger.channel.fd = -1;
 	if (!start_ledger())
 		return false;
-	parent.worker_count = parent.settings->workers != 0 ? parent.settings->workers : processors();
+	parent.worker_count =
+	    parent.settings->workers != 0 ? parent.settings->workers : processors();
 	if (parent.worker_count > WORKERS_MAX)
 		parent.worker_count = WORKERS_MAX;
 	for (unsigned i = 0; i < parent.worker_count; i++) {
-		parent.workers[i] = (struct child){.role = ROLE_WORKER, .index = i, .books = -1, .bell = -1};
+		parent.workers[i] =
+		    (struct child){.role = ROLE_WORKER, .index = i, .books = -1, .bell = -1};
 		parent.workers[i].channel.fd = -1;
 	}
 	for (unsigned i = 0; i < parent.worker_count; i++)
@@ -986,36 +1128,46 @@ parent_check(const char *path)
 	parent.options.foreground = true;
 	if (compile_wait(path, &result, fds) != COMPILE_OK)
 		return EXIT_CONFIGURATION;
-	printf("%s: ok, %u rule%s, %u warning%s\n", path, result.rules, result.rules == 1 ? "" : "s",
-	    result.warnings, result.warnings == 1 ? "" : "s");
+	printf("%s: ok, %u rule%s, %u warning%s\n", path, result.rules,
+	       result.rules == 1 ? "" : "s", result.warnings, result.warnings == 1 ? "" : "s");
 	return EXIT_CLEAN;
+}
+
+static bool
+ended(void)
+{
+	return parent.draining && !workers_left() && parent.ledger.pid == 0 &&
+	       parent.ledger.restart_ms == 0 && parent.compile_pid == 0;
 }
 
 int
 parent_run(const struct parent_options *o)
 {
 	struct ipc_compiled result;
-	int fds[2], audit;
+	int fds[2];
 
 	parent.options = *o;
 	parent.compile.fd = -1;
+	for (unsigned i = 0; i < GRAVES; i++)
+		parent.graves[i].books = -1;
 	privileges_descriptors();
 	if (compile_wait(o->path, &result, fds) != COMPILE_OK ||
-	    !image_sealed(fds[0], sizeof(struct settings)) || !image_sealed(fds[1], 1) || !keep_images(fds))
+	    !image_sealed(fds[0], sizeof(struct settings)) || !image_sealed(fds[1], 1) ||
+	    !keep_images(fds))
 		return fail(EXIT_CONFIGURATION);
 	if (!bind_listeners(parent.settings, &parent.bound))
 		return fail(EXIT_CANNOT_BIND);
-	if ((audit = open_audit()) == -1)
+	if ((parent.audit = open_audit()) == -1)
 		return fail(EXIT_CANNOT_START);
-	close(audit); /* it can be opened; the ledger gets its own */
-	if (!o->foreground) /* until here the caller reads our words; from here on they are for syslog */
+	if (!o->foreground) /* until here the caller reads our words; from here on they are for
+			       syslog */
 		log_open("parent", false, log_most());
 	if (!take_signals() || !privileges_account(parent.settings->user, &parent.account) ||
 	    !start_children())
 		return fail(EXIT_CANNOT_START);
 	if (!parent.draining)
 		announce();
-	while (!(parent.draining && !workers_left() && parent.ledger.pid == 0))
+	while (!ended())
 		round_once(0);
 	log_notice("stopped");
 	return parent.status;

@@ -31,6 +31,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_READY] = {"ready", W | L, P, EMPTY, 0, 0},
     [IPC_POLICY_TAKEN] = {"policy-taken", W | L, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
+    [IPC_BOOKS_CLOSED] = {"books-closed", L, P, ONE(ipc_books), 0, 0},
     [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
     [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_BODY, 0, 0},
 };
@@ -65,7 +66,7 @@ tally_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 {
 	(void)body;
 	(void)len;
-	return fds == (to == ROLE_LEDGER ? 2 : 1); /* the ledger's has the sequence numbers too */
+	return fds == (to == ROLE_LEDGER ? 2 : 1); /* the ledger's has its desk, too */
 }
 
 /* What bounds alone cannot say. */

@@ -47,6 +47,8 @@ struct books_head {
 	/* the ledger's line */
 	_Alignas(LINE) _Atomic uint64_t tail; /* events written for good */
 	_Atomic uint64_t given;               /* cards given back, ever */
+	_Atomic uint64_t kept;                /* events heard and kept, if beyond tail */
+	_Atomic uint32_t buried;              /* the worker is dead and all is told */
 	/* the ledger's, seldom written: nothing can be recorded now */
 	_Alignas(LINE) _Atomic uint32_t refuse;
 	/* both: the ledger arms it, the worker disarms it by ringing */
@@ -191,6 +193,7 @@ books_map(int fd, int bell)
 	b->bell = bell;
 	/* a ledger that was restarted goes on where the last one stopped */
 	b->heard = b->done = atomic_load_explicit(&head->tail, memory_order_acquire);
+	books_keep(b, atomic_load_explicit(&head->kept, memory_order_relaxed));
 	return b;
 }
 
@@ -450,6 +453,49 @@ books_done(struct books *b)
 	atomic_store_explicit(&b->head->given,
 			      atomic_load_explicit(&b->head->given, memory_order_relaxed) + freed,
 			      memory_order_relaxed);
+}
+
+uint64_t
+books_position(const struct books *b)
+{
+	return b->heard;
+}
+
+void
+books_keep(struct books *b, uint64_t position)
+{
+	/* A worker may have written here: nothing beyond the ring, nothing already done. */
+	if (position < b->done || position - b->done > (uint64_t)b->ring_mask + 1)
+		return;
+	if (position > b->heard)
+		b->heard = position;
+	if (position > atomic_load_explicit(&b->head->kept, memory_order_relaxed))
+		atomic_store_explicit(&b->head->kept, position, memory_order_release);
+}
+
+uint32_t
+books_index(const struct books *b, const struct card *c)
+{
+	return (uint32_t)(c - b->cards);
+}
+
+void
+books_ended(struct books *b, uint32_t index)
+{
+	if (index < b->capacity)
+		atomic_store_explicit(&b->cards[index].state, CARD_FREE, memory_order_release);
+}
+
+void
+books_bury(struct books *b)
+{
+	atomic_store_explicit(&b->head->buried, 1, memory_order_release);
+}
+
+bool
+books_buried(const struct books *b)
+{
+	return atomic_load_explicit(&b->head->buried, memory_order_acquire) != 0;
 }
 
 bool

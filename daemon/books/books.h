@@ -105,6 +105,18 @@ struct books_heard { enum books_event event; struct card *card; };
 bool books_hear(struct books *b, struct books_heard *out);
 /* All that was heard since the last done is written: move the ring's tail, give last-event cards back. */
 void books_done(struct books *b);
+/*
+ * A ledger that dies must neither forget what it heard nor tell it again: books_keep says that all that was heard
+ * up to `position` (books_position) is kept elsewhere, and books_map goes on there. Idempotent; never goes back.
+ */
+uint64_t books_position(const struct books *b);
+void books_keep(struct books *b, uint64_t position);
+/* A dead worker's: the end of this card is kept elsewhere, it is open no more. */
+void books_ended(struct books *b, uint32_t index);
+uint32_t books_index(const struct books *b, const struct card *c);
+/* A dead worker's: nothing remains to be told of these books; whoever maps them next knows. */
+void books_bury(struct books *b);
+bool books_buried(const struct books *b);
 /* Before sleeping on the bell: false means there is something to hear after all. */
 bool books_sleep(struct books *b);
 void books_awake(struct books *b); /* no bell needed until the next books_sleep */

@@ -22,7 +22,7 @@ enum ipc_type {
 	/* parent -> worker, ledger */
 	IPC_BOOKS,	  /* ipc_books; 2 fds: books memfd, bell eventfd. worker: its own; ledger: one per worker */
 	IPC_TALLY,	  /* empty; tally memfd (shared limits); to the ledger also the memfd of its
-			   * sequence numbers. worker: 1 fd, ledger: 2 */
+			   * desk, see ledger.h. worker: 1 fd, ledger: 2 */
 	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
 	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd. worker, ledger */
 	IPC_START,	  /* empty: begin accepting. worker */
@@ -34,6 +34,7 @@ enum ipc_type {
 	IPC_READY,	  /* empty */
 	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger */
 	IPC_AUDIT_STATE,  /* ipc_audit_state. ledger */
+	IPC_BOOKS_CLOSED, /* ipc_books: all is written of this dead worker. ledger */
 	/* compile -> parent */
 	IPC_COMPILED,	  /* ipc_compiled; 0 fds or 2 (settings, policy) */
 	IPC_PROBLEMS,	  /* text, part of the rendered list of problems */

@@ -347,6 +347,62 @@ test_second_ledger(void)
 	pair_close(&p);
 }
 
+/* What was heard and is kept elsewhere is not heard again, but its cards are given back. */
+static void
+test_kept(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct books *again;
+	struct books_heard h;
+	uint64_t here;
+
+	for (int i = 0; i < 5; i++)
+		books_tell(p.worker, card_take(p.worker, i), EVENT_DENY);
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	here = books_position(p.ledger);
+	books_keep(p.ledger, here);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h)); /* heard and lost */
+	again = books_map(p.fd, p.bell);
+	CU_ASSERT_EQUAL(books_position(again), here);
+	books_keep(again, here - 1); /* it never goes back */
+	CU_ASSERT_EQUAL(books_position(again), here);
+	books_keep(again, here + 100000); /* nor out of the ring */
+	CU_ASSERT_EQUAL(books_position(again), here);
+	books_done(again);
+	CU_ASSERT_EQUAL(books_lag(p.worker), 2);
+	CU_ASSERT_TRUE(books_hear(again, &h));
+	CU_ASSERT_EQUAL(h.card->start_ns, 3);
+	CU_ASSERT_TRUE(books_hear(again, &h));
+	CU_ASSERT_FALSE(books_hear(again, &h));
+	books_done(again);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), books_capacity(p.worker));
+	books_unmap(again);
+	pair_close(&p);
+}
+
+static void
+test_buried(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct card *c = card_take(p.worker, 1), *other = card_take(p.worker, 2);
+	struct books *again;
+	uint32_t at = 0;
+
+	CU_ASSERT_PTR_EQUAL(books_next_open(p.ledger, &at)->start_ns == 1 ? c : NULL, c);
+	books_ended(p.ledger, books_index(p.worker, c));
+	books_ended(p.ledger, UINT32_MAX);
+	CU_ASSERT_FALSE(books_buried(p.ledger));
+	books_bury(p.ledger);
+	again = books_map(p.fd, p.bell);
+	CU_ASSERT_TRUE(books_buried(again));
+	at = 0;
+	CU_ASSERT_EQUAL(books_next_open(again, &at)->start_ns, other->start_ns);
+	CU_ASSERT_PTR_NULL(books_next_open(again, &at));
+	books_unmap(again);
+	pair_close(&p);
+}
+
 /* A worker that writes nonsense into its ring harms nobody else. */
 static void
 test_nonsense(void)
@@ -452,6 +508,8 @@ main(void)
 				      {"ids", test_ids},
 				      {"crash", test_crash},
 				      {"second ledger", test_second_ledger},
+				      {"kept", test_kept},
+				      {"buried", test_buried},
 				      {"nonsense", test_nonsense},
 				      {"threads", test_threads},
 				      CU_TEST_INFO_NULL};

@@ -1,0 +1,64 @@
+/*
+ * books/desk.h - the ledger's desk: lines that are on their way into the audit file, in a memfd that outlives the
+ * ledger, so that one that is killed at any instruction leaves neither a lost record nor a double one nor half a line.
+ *
+ * A line is laid on the desk together with what becomes true by it (its number, how far the books are heard): one
+ * store makes both so. What is on the desk is written in that order; how much of it stands in the file is told by
+ * the file's own length, so a successor goes on in the middle of a line. That holds for a regular file; of a pipe or
+ * terminal nobody can know, and there what was being written is written again.
+ * One process at a time has it mapped. It blocks on the file only.
+ */
+#ifndef BOOKS_DESK_H
+#define BOOKS_DESK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DESK_LINES (256 * 1024) /* bytes of lines */
+#define DESK_BYTES (DESK_LINES + 4096)
+#define DESK_NOBODY UINT32_MAX
+
+/* What becomes true with a line; of books only if worker is not DESK_NOBODY. */
+struct desk_effect {
+	uint64_t seq;	      /* the line's number */
+	uint32_t policy_told; /* generation of the last policy-load record */
+	uint32_t worker, generation;
+	uint64_t position; /* books_keep */
+	uint32_t ended;	   /* books_ended: index + 1, 0: none */
+	uint32_t buried;   /* books_bury */
+};
+
+/* In the shared memory; the owner may change failing and dropped. */
+struct desk_facts {
+	uint64_t seq, dropped;
+	uint32_t policy_told, failing;
+};
+
+struct desk;
+
+int desk_create(void);		/* memfd, -1 and errno */
+struct desk *desk_map(int fd);	/* NULL: not one, or no memory */
+void desk_unmap(struct desk *d); /* closes the file */
+struct desk_facts *desk_facts(struct desk *d);
+/* The effect of the last line, which a ledger that died may not have brought about; NULL: there is no line. */
+const struct desk_effect *desk_effect(const struct desk *d);
+
+/* The file to write to from now on; owned. A line that is not whole in the former is told again, whole, here. */
+void desk_open(struct desk *d, int fd);
+int desk_file(const struct desk *d); /* -1: none */
+
+/* Where a line of up to `least` bytes can be put, NULL: no room. */
+char *desk_room(struct desk *d, size_t least);
+/* It is there, `len` bytes with its newline. */
+void desk_lay(struct desk *d, size_t len, const struct desk_effect *e);
+bool desk_empty(const struct desk *d);
+bool desk_written(const struct desk *d); /* all that is on it stands in the file */
+/* Zero, or the errno that keeps some of it from the file (EAGAIN: it did not take any for a while). */
+int desk_write(struct desk *d);
+/* All is written and everyone who is owed was told so. */
+void desk_clear(struct desk *d);
+/* Throws away all but a line that is begun; returns how many lines. Their numbers are given again. */
+unsigned desk_drop(struct desk *d);
+
+#endif
