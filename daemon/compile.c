@@ -111,7 +111,7 @@ pid_t
 compile_start(const char *path, bool colour, struct channel *channel)
 {
 	int fds[2];
-	pid_t pid;
+	pid_t pid, parent = getpid();
 
 	if (channel_pair(fds) == -1) {
 		log_error("cannot make a channel: %s", strerror(errno));
@@ -130,6 +130,9 @@ compile_start(const char *path, bool colour, struct channel *channel)
 		privileges_close_all(fds[1]);
 		alarm(TIME_LIMIT_S);
 		if (!privileges_reader())
+			_exit(1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* behind the change of rights, which forgets it */
+		if (getppid() != parent)
 			_exit(1);
 		exit(compile(&up, path, colour));
 	}
