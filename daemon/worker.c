@@ -304,7 +304,7 @@ on_policy(const struct message *m)
 
 	if (!image_map(m->fds[0], &settings) || !settings_valid(settings.at, settings.len) ||
 	    !image_map(m->fds[1], &policy) ||
-	    (opened = policy_open(policy.at, policy.len)) == NULL) {
+	    (opened = policy_open_sealed(policy.at, policy.len)) == NULL) {
 		image_unmap(&settings);
 		image_unmap(&policy);
 		if (first)
