@@ -31,6 +31,11 @@ static const struct ctl_option explain_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option show_options[] = {
+    {"expand", 0, NULL, "also what the objects that the rules name hold"},
+    {NULL, 0, NULL, NULL},
+};
+
 const struct ctl_command ctl_commands[] = {
     {"check", "", "check the files and tell every error",
      "Checks a sallyport.conf or a policy with everything it includes, and runs its\n"
@@ -46,6 +51,10 @@ const struct ctl_command ctl_commands[] = {
      "(arrays for groups and resolves, an integer for version), and each line of the\n"
      "answer is the verdict in JSON. Exit status 0, or 2 if a line was bad.",
      explain_options, 0, 0, explain_run},
+    {"show", "[RULE...]", "the rules, a sentence each",
+     "Shows the rules as they are read, defaults filled in, a sentence each, with owner,\n"
+     "ticket and what else they carry; with names, only those rules.",
+     show_options, 0, CTL_OPERANDS, show_run},
     {"test", "", "run the tests that stand in the policy",
      "Runs the tests of the policy's tests section and shows what came out.\n"
      "Exit status 0 if all passed, 1 if one failed.",

@@ -62,19 +62,12 @@ put_destination(const struct why *w)
 static void
 put_ways(struct buffer *out, uint32_t ways)
 {
-	static const struct {
-		uint32_t way;
-		const char *word;
-	} words[] = {
-	    {AUTH_PAM, "pam"},   {AUTH_FILE, "file"},   {AUTH_GSSAPI, "gssapi"},
-	    {AUTH_CHAP, "chap"}, {AUTH_IDENT, "ident"}, {AUTH_USERID, "userid"},
-	};
 	const char *comma = "";
 
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-		if ((ways & words[i].way) == 0)
+	for (unsigned bit = 0; bit < 8; bit++) {
+		if ((ways & 1u << bit) == 0)
 			continue;
-		buffer_putf(out, "%s%s", comma, words[i].word);
+		buffer_putf(out, "%s%s", comma, facts_auth_word((uint8_t)(1u << bit)));
 		comma = ", ";
 	}
 }
@@ -181,22 +174,16 @@ why_service(const struct why *w)
 	put_words(w->out, &w->rule->service);
 }
 
-static const char *
-command_word(unsigned command)
-{
-	return command == RULES_UDP ? "udp-associate" : command == RULES_BIND ? "bind" : "connect";
-}
-
 static void
 why_command(const struct why *w)
 {
 	const char *comma = "";
 
-	buffer_putf(w->out, "%s is not ", command_word(w->d->facts.command));
+	buffer_putf(w->out, "%s is not ", facts_command_word(w->d->facts.command));
 	for (unsigned c = RULES_CONNECT; c <= RULES_UDP; c++) {
 		if ((w->rule->commands & 1u << c) == 0)
 			continue;
-		buffer_putf(w->out, "%s%s", comma, command_word(c));
+		buffer_putf(w->out, "%s%s", comma, facts_command_word((uint8_t)c));
 		comma = ", ";
 	}
 }

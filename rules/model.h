@@ -174,5 +174,7 @@ const char *facts_time(const char *text, int64_t *out); /* YYYY-MM-DD HH:MM[:SS]
 const char *facts_destination(const char *text, struct rules_facts *f, char *name_buf);
 bool facts_auth(const char *word, uint8_t *bit);
 bool facts_command(const char *word, uint8_t *command);
+const char *facts_auth_word(uint8_t bit); /* "pam"; "?" if it is none */
+const char *facts_command_word(uint8_t command);
 
 #endif

@@ -64,6 +64,17 @@ facts_auth(const char *word, uint8_t *bit)
 	return false;
 }
 
+const char *
+facts_auth_word(uint8_t bit)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(auth_words) / sizeof(auth_words[0]); i++)
+		if (auth_words[i].bit == bit)
+			return auth_words[i].word;
+	return "?";
+}
+
 static void
 key_auth(struct reading *g, const struct node *n)
 {
@@ -94,6 +105,14 @@ facts_command(const char *word, uint8_t *command)
 			return true;
 		}
 	return false;
+}
+
+const char *
+facts_command_word(uint8_t command)
+{
+	return command >= RULES_CONNECT && command <= RULES_UDP
+		   ? command_choices[command - RULES_CONNECT]
+		   : "?";
 }
 
 static void
