@@ -68,6 +68,7 @@ static struct {
 	uint32_t seed;
 	bool renewing;
 	struct resolver_counts counts;
+	struct addr localhost[2];
 } resolver;
 
 /* ---- the loop's side of c-ares ------------------------------------------------ */
@@ -428,6 +429,17 @@ ask_both(struct lookup *l)
 	ask_family(l, FAMILY4);
 }
 
+/* RFC 6761 section 6.3: these lead to this machine and nowhere else, and no DNS server is asked. */
+static bool
+is_localhost(const char *name)
+{
+	size_t len = strlen(name), own = sizeof "localhost" - 1;
+
+	if (len < own || strcmp(name + len - own, "localhost") != 0)
+		return false;
+	return len == own || name[len - own - 1] == '.';
+}
+
 enum resolver_status
 resolver_ask(const char *name, struct waiter *w, struct answer *now)
 {
@@ -440,6 +452,13 @@ resolver_ask(const char *name, struct waiter *w, struct answer *now)
 	if (strchr(name, '\\') != NULL) {
 		*now = (struct answer){RESOLVE_NOT_FOUND, 0, NULL};
 		return RESOLVE_NOT_FOUND;
+	}
+	if (is_localhost(name)) {
+		resolver.localhost[0] = addr_loopback6;
+		resolver.localhost[1] = addr_loopback4;
+		order_addresses(resolver.localhost, 2);
+		*now = (struct answer){RESOLVED, 2, resolver.localhost};
+		return RESOLVED;
 	}
 	if (l != NULL && l->told && l->expires_ms <= loop_now()) {
 		drop(l);

@@ -12,7 +12,8 @@ take(struct approach *a, const struct answer *answer)
 	a->resolved = true;
 	a->resolution = answer->status;
 	a->found_count = answer->count;
-	memcpy(a->found, answer->list, answer->count * sizeof a->found[0]);
+	if (answer->count > 0)
+		memcpy(a->found, answer->list, answer->count * sizeof a->found[0]);
 }
 
 static void
