@@ -77,6 +77,7 @@ conn_start(const struct endpoint *to, const struct addr *from)
 	if (fd == -1)
 		return -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	conn_inline_urgent(fd);
 	if (from != NULL && bind_source(fd, from) == -1)
 		goto fail;
 	if (connect(fd, (struct sockaddr *)&ss, len) == 0 || errno == EINPROGRESS)
@@ -106,6 +107,14 @@ conn_local(int fd, struct endpoint *out)
 	socklen_t len = sizeof ss;
 
 	return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 && conn_endpoint(&ss, out);
+}
+
+void
+conn_inline_urgent(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
 }
 
 void

@@ -22,6 +22,8 @@ int conn_start(const struct endpoint *to, const struct addr *from);
 /* What became of it, once writable: 0 or an errno. */
 int conn_result(int fd);
 bool conn_local(int fd, struct endpoint *out);
+/* Urgent bytes of fd, and of what is accepted from it, stay where they are among the others. */
+void conn_inline_urgent(int fd);
 /* The next close of fd sends RST, not FIN. */
 void conn_reset(int fd);
 

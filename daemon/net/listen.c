@@ -50,8 +50,8 @@ acceptable(struct watch *w, uint32_t events)
 	unsigned taken = 0, batch = l->batch;
 
 	(void)events;
-	/* Level-triggered: who stays in the backlog is told of again. So there is no need to accept until
-	 * EAGAIN; a batch that is filled again and again grows. */
+	/* Level-triggered: who stays in the backlog is told of again. So there is no need to accept
+	 * until EAGAIN; a batch that is filled again and again grows. */
 	if (++l->filled >= FILLED_GROW && batch < BATCH_MOST) {
 		l->batch = batch * 2;
 		l->filled = 0;
@@ -86,6 +86,7 @@ listen_start(struct listener *l)
 	if (l->watch.fd != -1)
 		return 0;
 	l->batch = 1;
+	conn_inline_urgent(l->fd);
 	return watch_add(&l->watch, l->fd, EPOLLIN | EPOLLEXCLUSIVE, acceptable);
 }
 

@@ -52,9 +52,9 @@ int watch_modify(struct watch *w, uint32_t events);
 void watch_remove(struct watch *w); /* unregisters, leaves the descriptor open, sets fd -1 */
 void watch_close(struct watch *w);  /* closes the descriptor (which unregisters it), sets fd -1 */
 
-#define WATCH_TCP (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define WATCH_TCP (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 /* Without the word that a fresh socket can be written to: nobody waits for it until a write was short. */
-#define WATCH_TCP_READ (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define WATCH_TCP_READ (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 void timer_set(struct timer *t, int64_t due_ms, void (*fire)(struct timer *));
 /* Only moves an armed timer later for free; earlier re-files it. */

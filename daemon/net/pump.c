@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #define PIPE_BYTES (256 * 1024) /* more falls out of the cache between in and out */
-#define PIPES_MAX 64         /* a worker; 64 of 256 KiB: four workers stay under pipe-user-pages-soft */
-#define PIPES_SPARE 16       /* kept open between uses */
-#define BUDGET (512 * 1024)   /* a direction a round: others wait */
-#define FULL_READS 2         /* in a row: it is bulk */
+#define PIPES_MAX 64   /* a worker; 64 of 256 KiB: four workers stay under pipe-user-pages-soft */
+#define PIPES_SPARE 16 /* kept open between uses */
+#define BUDGET (512 * 1024) /* a direction a round: others wait */
+#define FULL_READS 2        /* in a row: it is bulk */
 #define BULK_LOW                                                                                   \
 	(16 * 1024) /* a round that moved less is no bulk any more: below this copying is cheaper  \
 		     */
@@ -224,13 +224,14 @@ fill_by_copy(struct pump *p, int d, size_t *took)
 		return MOVED;
 	}
 	*took = (size_t)n;
-	if (n < HOT_SIZE) { /* that was all there was, and the end if a FIN was announced before */
+	if (n < HOT_SIZE && (from->spare & END_URGENT) == 0) {
+		/* That was all there was, and the end if a FIN was announced before. */
 		from->spare &= ~(uint32_t)END_READABLE;
 		if (from->spare & END_FIN_SEEN)
 			ended(p, d);
 		f->full = 0;
-	} else if (++f->full >= FULL_READS)
-		f->full = FULL_READS;
+	} else if (f->full < FULL_READS)
+		f->full++;
 	if (to->spare & END_WRITABLE) {
 		sent = send(to->fd, pump_hot, (size_t)n, MSG_NOSIGNAL);
 		if (sent == -1) {
@@ -265,8 +266,13 @@ fill_by_splice(struct pump *p, int d, size_t *took)
 			from->spare &= ~(uint32_t)END_READABLE;
 		return failed(p, d);
 	}
-	if (n == 0)
-		ended(p, d);
+	if (n == 0) {
+		/* The end, or an urgent byte that nobody has told of yet: an event will say which.
+		 */
+		if ((from->spare & END_FIN_SEEN) != 0)
+			ended(p, d);
+		from->spare &= ~(uint32_t)END_READABLE;
+	}
 	*took = (size_t)n;
 	f->held = (uint32_t)n;
 	return MOVED;
@@ -304,7 +310,10 @@ flow_run(struct pump *p, int d)
 			turn_ask(&p->turn, p->turn.run);
 			return true;
 		}
-		if (!f->bulk && f->full >= FULL_READS) {
+		if (p->end[d].spare & END_URGENT) { /* splice does not get past one */
+			if (f->bulk)
+				give_back(f);
+		} else if (!f->bulk && f->full >= FULL_READS) {
 			f->pipe = pipe_take();
 			f->bulk = f->pipe != NULL;
 		}
@@ -337,6 +346,7 @@ uint32_t
 pump_flags(uint32_t events)
 {
 	return ((events & EPOLLIN) ? END_READABLE : 0) | ((events & EPOLLOUT) ? END_WRITABLE : 0) |
+	       ((events & EPOLLPRI) ? END_URGENT | END_READABLE : 0) |
 	       ((events & EPOLLRDHUP) ? END_FIN_SEEN | END_READABLE : 0);
 }
 

@@ -22,6 +22,7 @@ enum {
 	END_READABLE = 1,
 	END_WRITABLE = 2,
 	END_FIN_SEEN = 4,
+	END_URGENT = 16,   /* has sent urgent bytes: reads stop short at them, and that says nothing any more */
 	END_READ_ONLY = 8, /* registered with WATCH_TCP_READ; made WATCH_TCP when a write is short */
 };
 

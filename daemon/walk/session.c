@@ -292,7 +292,7 @@ session_more(struct session *s)
 		return STEP_WAIT;
 	}
 	/* A short read has emptied the socket; but a FIN that was announced is still to be read. */
-	if ((size_t)n < room && (w->spare & END_FIN_SEEN) == 0)
+	if ((size_t)n < room && (w->spare & (END_FIN_SEEN | END_URGENT)) == 0)
 		w->spare &= ~(uint32_t)END_READABLE;
 	a->in_len += (size_t)n;
 	return STEP_NEXT;

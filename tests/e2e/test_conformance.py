@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -163,6 +164,43 @@ def test_what_came_before_a_reset_arrives(daemon, targets, size):
         end = daemon.ledger.last_of(client)
         assert end["event"]["reason"] == "target-reset"
         assert end["destination"]["bytes"] == size
+
+
+@pytest.mark.parametrize("fin", [False, True], ids=["open", "fin"])
+@pytest.mark.parametrize("bulk", [0, 1 << 20])
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_urgent_bytes_stay_among_the_others(daemons, targets, way, bulk, fin):
+    """Telnet and FTP send them: none is lost, and what stands behind them does not wait."""
+    daemon = daemons(settings={"workers": 1})
+    target = targets(hold)
+    with daemon.client() as client:
+        assert client.connect5("127.0.0.1", target.port).code == 0
+        ends = client.sock, target.take()
+        here, there = ends if way == "up" else ends[::-1]
+        head = b"." * bulk
+        sender = threading.Thread(target=here.sendall, args=(head,))
+        sender.start()
+        got = bytearray()
+        while len(got) < bulk:
+            got += there.recv(65536)
+        sender.join()
+        worker = daemon.workers()[0]
+        os.kill(worker, signal.SIGSTOP)  # all of it is there before the first is read
+        here.sendall(b"abc")
+        here.send(b"!", socket.MSG_OOB)
+        here.sendall(b"def")
+        here.send(b"?", socket.MSG_OOB)
+        here.sendall(b"ghi")
+        if fin:
+            here.shutdown(socket.SHUT_WR)
+        os.kill(worker, signal.SIGCONT)
+        while len(got) < bulk + 11:
+            more = there.recv(65536)
+            assert more, bytes(got[bulk:])
+            got += more
+        assert got == head + b"abc!def?ghi"
+        if fin:
+            assert there.recv(1) == b""
 
 
 # -- ourselves ----------------------------------------------------------------

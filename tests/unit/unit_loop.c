@@ -188,6 +188,50 @@ test_watch(void)
 	loop_close();
 }
 
+static struct watch loser, winner;
+static uint32_t heard;
+
+static void
+hear(struct watch *w, uint32_t events)
+{
+	(void)w;
+	heard |= events;
+}
+
+/* Whichever of the two is told first takes the place of `loser`. */
+static void
+move_in(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	if (winner.fd == -1)
+		return;
+	watch_close(&loser);
+	CU_ASSERT_EQUAL(watch_move(&winner, &loser, EPOLLIN | EPOLLET), 0);
+	loser.ready = hear;
+}
+
+static void
+test_moved_onto(void)
+{
+	int lost[2], won[2];
+
+	setup();
+	heard = 0;
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, lost), 0);
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, won), 0);
+	CU_ASSERT_EQUAL(watch_add(&winner, won[0], EPOLLIN | EPOLLET, move_in), 0);
+	CU_ASSERT_EQUAL(watch_add(&loser, lost[0], EPOLLIN | EPOLLET, hear), 0);
+	CU_ASSERT_EQUAL(write(won[1], "x", 1), 1);
+	close(lost[1]); /* in the same round: EPOLLHUP */
+	loop_round(0);
+	loop_round(0);
+	CU_ASSERT_EQUAL(heard, EPOLLIN);
+	watch_close(&loser);
+	close(won[1]);
+	loop_close();
+}
+
 int
 main(void)
 {
@@ -203,6 +247,8 @@ main(void)
 	CU_add_test(s, "timers stopped by another do not fire", test_stop_in_fire);
 	CU_add_test(s, "turns end with the round", test_turns);
 	CU_add_test(s, "a watch tells each edge once and can move", test_watch);
+	CU_add_test(s, "a descriptor that moves in hears nothing of the one before",
+		    test_moved_onto);
 	CU_basic_run_tests();
 	failed = CU_get_number_of_tests_failed();
 	printf("%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
