@@ -87,6 +87,33 @@ def test_a_literal_as_a_name_is_an_address(daemons, raw_dns, targets, ipv6, vers
     assert names.asked == []
 
 
+@pytest.mark.parametrize("name", [b"localhost", b"LocalHost.", b"any.thing.localhost"])
+def test_localhost_is_here_and_nobody_is_asked(daemons, raw_dns, targets, name):
+    """RFC 6761; both families are tried."""
+    target = targets()
+    names = raw_dns(lambda name, kind: [v4("127.0.0.2")] if kind == A else [])
+    daemon = with_dns(daemons, names)
+    for version in (4, 5):
+        code, record = asked(daemon, name, target.port, version)
+        assert code == (90 if version == 4 else 0)
+        assert record["destination"]["ip"] == "127.0.0.1"
+    assert names.asked == []
+
+
+def test_names_of_the_hosts_file(daemons, raw_dns, echo):
+    """As often as one likes, whichever families it knows."""
+    with open("/etc/hosts", encoding="utf-8") as file:
+        lines = [line.split("#")[0].split() for line in file]
+    hosts = {name.encode() for line in lines for name in line[1:]
+             if line[0] == "127.0.0.1" or line[0].startswith("127.0.1.")}
+    names = raw_dns(lambda name, kind: [])
+    daemon = with_dns(daemons, names)
+    for name in hosts:
+        for _ in range(3):
+            code, record = asked(daemon, name, echo.port)
+            assert (code, record["destination"]["ip"].split(".")[0]) in ((0, "127"), (5, "127"))
+
+
 # -- the DNS ------------------------------------------------------------------
 
 NODATA, NXDOMAIN, SERVFAIL, REFUSED, SILENT = [], 3, 2, 5, None
