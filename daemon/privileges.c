@@ -119,7 +119,8 @@ privileges_reader(void)
 	}
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_DAC_READ_SEARCH);
-	if (capng_change_id((int)nobody.uid, (int)nobody.gid, CAPNG_DROP_SUPP_GRP) < 0) {
+	if (capng_change_id((int)nobody.uid, (int)nobody.gid,
+			    CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) < 0) {
 		log_error("cannot drop all rights but reading");
 		return false;
 	}
@@ -140,7 +141,8 @@ privileges_descriptors(void)
 void
 privileges_close_all(int keep)
 {
-	/* Its number will be used again: a line for syslog must not go to a client. It is opened anew. */
+	/* Its number will be used again: a line for syslog must not go to a client. It is opened
+	 * anew. */
 	closelog();
 	if (keep > 3)
 		close_range(3, (unsigned)keep - 1, 0);
