@@ -124,9 +124,14 @@ channel_receive(const struct channel *c, struct message *m)
 		return -1;
 	}
 	legal = collect_fds(&msg, m);
+	if ((msg.msg_flags & MSG_CTRUNC) != 0 && legal) { /* the kernel had no number to give one */
+		message_close_fds(m);
+		errno = EMFILE;
+		return -1;
+	}
 	if (n == 0 && m->fd_count == 0 && legal)
 		return 0; /* SEQPACKET: no legal packet is empty, so this is the end */
-	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	if (msg.msg_flags & MSG_TRUNC)
 		legal = false;
 	if (!legal || !ipc_check(m->packet, (size_t)n, m->fd_count, c->peer, c->self, &m->type,
 				 &m->body, &m->len)) {

@@ -123,8 +123,10 @@ compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compil
 	if (got == -1 && (errno == EAGAIN || errno == EINTR))
 		return COMPILE_MORE;
 	memset(result, 0, sizeof *result);
+	if (got == -1)
+		log_error("cannot take what was compiled: %s", strerror(errno));
 	if (got != 1)
-		return COMPILE_FAILED; /* it died: its own words stand in the log */
+		return COMPILE_FAILED; /* 0: it died, its own words stand in the log */
 	if (m.type == IPC_PROBLEMS) {
 		buffer_put(problems, m.body, m.len);
 		return COMPILE_MORE;
@@ -896,7 +898,8 @@ drain(bool quickly)
 		for (uint32_t i = 0; i < parent.bound.listeners.count; i++)
 			close(parent.bound.fds[i]);
 		parent.bound.listeners.count = 0;
-		if (parent.compile_pid != 0 && parent.compile.fd != -1) /* else it has told, and goes */
+		if (parent.compile_pid != 0 &&
+		    parent.compile.fd != -1) /* else it has told, and goes */
 			kill(parent.compile_pid, SIGKILL);
 		if (parent.ledger.restart_ms != 0) /* this is no time to be patient with it */
 			parent.ledger.restart_ms = now_ms();

@@ -198,8 +198,8 @@ on_tally(const struct message *m)
 }
 
 /*
- * An idle worker that stands first in the kernel's list would get every client that comes slowly. One
- * that has clearly more sessions than another goes to the end of that list.
+ * An idle worker that stands first in the kernel's list would get every client that comes slowly.
+ * One that has clearly more sessions than another goes to the end of that list.
  */
 static void
 arrived(struct listener *l, int fd, const struct endpoint *client)
@@ -359,7 +359,8 @@ on_drain(const struct message *m)
 	drain(body->within_ms);
 }
 
-/* No descriptor for another session: clients shall reach a worker that has some, if there is one. */
+/* No descriptor for another session: clients shall reach a worker that has some, if there is one.
+ */
 static void
 crowd(bool crowded)
 {
@@ -398,8 +399,13 @@ channel_ready(struct watch *w, uint32_t events)
 	}
 	if (worker.over || (got == -1 && errno == EAGAIN))
 		return;
-	/* The parent is gone: nobody will open the door again. End what is open, and go. */
 	watch_remove(w);
+	if (got ==
+	    -1) { /* it may have been a policy: better another worker than one that missed it */
+		log_error("cannot take what the parent told: %s", strerror(errno));
+		worker.status = 1;
+	}
+	/* Else the parent is gone: nobody will open the door again. End what is open, and go. */
 	drain(0);
 }
 
@@ -422,11 +428,12 @@ static uint32_t
 most_sessions(void)
 {
 	struct rlimit r;
+	rlim_t own; /* of few, a third */
 
 	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur == RLIM_INFINITY)
 		return UINT32_MAX;
-	return r.rlim_cur > 2 * OWN_DESCRIPTORS ? (uint32_t)((r.rlim_cur - OWN_DESCRIPTORS) / 2)
-						: OWN_DESCRIPTORS / 2;
+	own = r.rlim_cur / 3 < OWN_DESCRIPTORS ? r.rlim_cur / 3 : OWN_DESCRIPTORS;
+	return (uint32_t)((r.rlim_cur - own) / 2);
 }
 
 int
