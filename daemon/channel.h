@@ -29,9 +29,8 @@ int channel_pair(int fds[2]);
 /* False and errno on error (EAGAIN: would block; the message was not sent). fds stay the caller's. */
 bool channel_send(const struct channel *c, enum ipc_type type, const void *body, size_t len,
 		  const int *fds, unsigned fd_count);
-/* 1: a legal message; 0: the peer is gone; -1 and errno: EAGAIN, EMFILE if a descriptor found no
- * place here, or EPROTO for an illegal message (its
- * descriptors are closed). */
+/* 1: a legal message; 0: the peer is gone; -1 and errno: EAGAIN, EMFILE if a descriptor found no place
+ * here, or EPROTO for an illegal message (its descriptors are closed, and the message is lost). */
 int channel_receive(const struct channel *c, struct message *m);
 void message_close_fds(struct message *m);
 
