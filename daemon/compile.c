@@ -55,7 +55,8 @@ image_sealed(int fd, size_t least)
 {
 	struct stat st;
 
-	return fcntl(fd, F_GET_SEALS) == SEALS && fstat(fd, &st) == 0 && (size_t)st.st_size >= least;
+	return fcntl(fd, F_GET_SEALS) == SEALS && fstat(fd, &st) == 0 &&
+	       (size_t)st.st_size >= least;
 }
 
 static void
@@ -100,7 +101,7 @@ compile(const struct channel *c, const char *path, bool colour)
 		memcpy(done.hash, policy_hash(opened), sizeof done.hash);
 	done.ok = (uint32_t)ok;
 	ok = channel_send(c, IPC_COMPILED, &done, sizeof done, fds, ok ? 2 : 0) && ok;
-#ifdef SANITIZED /* else the kernel frees faster */
+#ifdef SANITIZED                    /* else the kernel frees faster */
 	prctl(PR_SET_PDEATHSIG, 0); /* the leak check wants to end in peace */
 	policy_close(opened);
 	rules_load_free(&l);
@@ -132,7 +133,8 @@ compile_start(const char *path, bool colour, struct channel *channel)
 		alarm(TIME_LIMIT_S);
 		if (!privileges_reader())
 			_exit(1);
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* behind the change of rights, which forgets it */
+		prctl(PR_SET_PDEATHSIG,
+		      SIGKILL); /* behind the change of rights, which forgets it */
 		if (getppid() != parent)
 			_exit(1);
 		exit(compile(&up, path, colour));
