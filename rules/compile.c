@@ -13,23 +13,6 @@
 
 /* ---- interning -------------------------------------------------------------------------- */
 
-static uint32_t
-bytes_hash(const uint8_t *p, size_t len)
-{
-	uint64_t h = 0x9e3779b97f4a7c15u ^ len;
-
-	for (; len >= 8; p += 8, len -= 8) {
-		uint64_t v;
-
-		memcpy(&v, p, 8);
-		h = (h ^ v) * 0xff51afd7ed558ccdu;
-		h ^= h >> 32;
-	}
-	for (; len > 0; p++, len--)
-		h = (h ^ *p) * 0x100000001b3u;
-	return (uint32_t)(h ^ h >> 29);
-}
-
 static void
 intern_grow(struct intern *in)
 {
@@ -41,11 +24,9 @@ intern_grow(struct intern *in)
 	}
 	if (in->count * 2 < in->slot_count)
 		return;
-	free(in->slots);
+	pages_free(in->slots, in->slot_count * sizeof(*in->slots));
 	in->slot_count = in->slot_count == 0 ? 256 : in->slot_count * 2;
-	in->slots = calloc(in->slot_count, sizeof(*in->slots));
-	if (in->slots == NULL)
-		abort();
+	in->slots = pages_take(in->slot_count * sizeof(*in->slots));
 	for (uint32_t e = 0; e < in->count; e++) {
 		uint32_t i = in->entries[e].hash & (in->slot_count - 1);
 
@@ -74,7 +55,7 @@ intern_slot(const struct intern *in, uint32_t hash, const void *bytes, size_t le
 uint32_t
 intern_put(struct intern *in, const void *bytes, size_t len, bool *fresh)
 {
-	uint32_t hash = bytes_hash(bytes, len), i;
+	uint32_t hash = model_hash(bytes, len), i;
 
 	intern_grow(in);
 	i = intern_slot(in, hash, bytes, len);
@@ -93,7 +74,7 @@ intern_find(const struct intern *in, const void *bytes, size_t len)
 {
 	if (in->slot_count == 0)
 		return INTERN_NONE;
-	return in->slots[intern_slot(in, bytes_hash(bytes, len), bytes, len)] - 1;
+	return in->slots[intern_slot(in, model_hash(bytes, len), bytes, len)] - 1;
 }
 
 void
@@ -101,7 +82,7 @@ intern_free(struct intern *in)
 {
 	buffer_free(&in->bytes);
 	free(in->entries);
-	free(in->slots);
+	pages_free(in->slots, in->slot_count * sizeof(*in->slots));
 	memset(in, 0, sizeof(*in));
 }
 

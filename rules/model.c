@@ -1,5 +1,5 @@
 /*
- * rules/model.c - the memory of a model: one arena of zeroed blocks, freed as a whole.
+ * rules/model.c - the memory of a model: one arena, freed as a whole.
  * COMPILE and sallyctl only. Aborts on no memory: these are short-lived processes, and
  * half a policy must never be loaded.
  */
@@ -8,57 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK ((size_t)256 * 1024)
-#define ALIGN 16
-
-struct block {
-	struct block *next;
-	size_t used, size;
-	_Alignas(ALIGN) char bytes[];
-};
-
-static struct block *
-block_new(size_t size)
-{
-	struct block *b = calloc(1, sizeof(*b) + size);
-
-	if (!b)
-		abort();
-	b->size = size;
-	return b;
-}
-
 void *
 model_alloc(struct rules_model *m, size_t size)
 {
-	struct block *b = m->arena;
-	void *p;
-
-	if (size > SIZE_MAX / 2)
-		abort();
-	size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-	if (!b || b->size - b->used < size) {
-		struct block *n = block_new(size > BLOCK / 4 ? size : BLOCK);
-
-		/* A large piece stands behind the block in use, which keeps its room. */
-		if (b && n->size != BLOCK) {
-			n->next = b->next;
-			b->next = n;
-		} else {
-			n->next = b;
-			m->arena = n;
-		}
-		b = n;
-	}
-	p = b->bytes + b->used;
-	b->used += size;
-	return p;
+	return arena_take(&m->arena, size, _Alignof(max_align_t));
 }
 
 const char *
 model_string(struct rules_model *m, const char *s, size_t len)
 {
-	char *p = model_alloc(m, len + 1);
+	char *p = arena_take(&m->arena, len + 1, 1);
 
 	memcpy(p, s, len);
 	return p;
@@ -67,13 +26,25 @@ model_string(struct rules_model *m, const char *s, size_t len)
 void
 model_free(struct rules_model *m)
 {
-	struct block *b, *next;
-
 	if (!m)
 		return;
-	for (b = m->arena; b; b = next) {
-		next = b->next;
-		free(b);
-	}
+	arena_free(&m->arena);
 	free(m);
+}
+
+uint32_t
+model_hash(const void *bytes, size_t len)
+{
+	const unsigned char *p = bytes;
+	uint64_t h = 0x9e3779b97f4a7c15u ^ len, v;
+
+	for (; len >= sizeof(v); p += sizeof(v), len -= sizeof(v)) {
+		memcpy(&v, p, sizeof(v));
+		h = (h ^ v) * 0xff51afd7ed558ccdu;
+		h ^= h >> 32;
+	}
+	for (v = 0; len > 0; len--)
+		v = v << 8 | p[len - 1];
+	h = (h ^ v) * 0xff51afd7ed558ccdu;
+	return (uint32_t)(h ^ h >> 32);
 }

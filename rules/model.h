@@ -10,6 +10,7 @@
 #ifndef RULES_MODEL_H
 #define RULES_MODEL_H
 
+#include "base/arena.h"
 #include "rules/rules.h"
 
 /* Built-in networks by number, besides prefixes: `any` differs between from and to. */
@@ -143,7 +144,7 @@ struct model_trial {
 void rules_test_run(struct policy *p, const struct model_test *test, struct model_trial *out);
 
 struct rules_model {
-	void *arena;
+	struct arena arena;
 	const char *name; /* policy.name or "" */
 	struct model_set resolves_in;
 	struct object *objects; /* all, named and anonymous, in file order */
@@ -156,6 +157,7 @@ struct rules_model {
 void *model_alloc(struct rules_model *m, size_t size); /* zeroed; aborts on no memory */
 const char *model_string(struct rules_model *m, const char *s, size_t len);
 void model_free(struct rules_model *m);
+uint32_t model_hash(const void *bytes, size_t len); /* for tables in memory */
 
 /* Reader (read.c ...): tree -> model; all problems at once. settings NULL: a policy by itself. NULL only if unusable. */
 struct rules_model *model_read(struct tree *policy, const struct settings *settings, struct sources *sources,

@@ -555,38 +555,55 @@ objects_mark_used(struct reader *r)
 /* ---- sets of rules --------------------------------------------------------------- */
 
 struct literals { /* of one key and one kind: they become one anonymous object */
-	struct builder b;
-	struct place place;
+	const struct node **list;
+	size_t count, key_len;
+	bool nameless; /* too long to be looked up again */
 	char key[SET_KEY_MAX];
-	size_t key_len, count;
-	const struct node *first;
-	bool bad, nameless; /* nameless: too long to be looked up again */
 };
 
 static void
-literal_key(struct literals *l, const struct node *e)
+literals_key(struct literals *l, const struct kind *k)
 {
-	if (l->key_len + e->string.len + 2 >= sizeof(l->key)) {
-		l->nameless = true;
-		return;
+	size_t i;
+
+	l->key_len = 0;
+	l->nameless = false;
+	l->key[l->key_len++] = (char)('0' + k->kind);
+	for (i = 0; i < l->count; i++) {
+		const struct node *e = l->list[i];
+
+		if (l->key_len + e->string.len + 2 >= sizeof(l->key)) {
+			l->nameless = true;
+			break;
+		}
+		memcpy(l->key + l->key_len, e->string.s, e->string.len);
+		l->key_len += e->string.len;
+		l->key[l->key_len++] = '\n';
 	}
-	memcpy(l->key + l->key_len, e->string.s, e->string.len);
-	l->key_len += e->string.len;
-	l->key[l->key_len++] = '\n';
+	l->key[l->key_len] = '\0';
 }
 
 static struct object *
-literals_object(struct reader *r, const struct kind *k, struct literals *l)
+literals_object(struct reader *r, const struct kind *k, const struct literals *l)
 {
 	struct object *o = model_alloc(r->m, sizeof(*o));
+	struct builder b = {0};
+	bool bad = false;
+	size_t i;
 
+	for (i = 0; i < l->count; i++) {
+		const struct node *e = l->list[i];
+
+		bad |= !k->literal(r, &b, e->string.s, e->string.len, e->value);
+	}
 	o->kind = k->kind;
-	o->place = l->first->value;
+	o->place = l->list[0]->value;
 	o->used = true;
-	builder_finish(r, &l->b, o);
+	builder_finish(r, &b, o);
+	builder_free(&b);
 	object_append(r, o);
 	/* What is remarked upon keeps its own place. */
-	if (!l->nameless && !l->bad && !o->wide && !o->open)
+	if (!l->nameless && !bad && !o->wide && !o->open)
 		map_put(&r->sets, model_string(r->m, l->key, l->key_len), o);
 	return o;
 }
@@ -596,22 +613,15 @@ literals_object(struct reader *r, const struct kind *k, struct literals *l)
 static struct object *
 literals_read(struct reader *r, const struct kind *k, const struct node **list, size_t count)
 {
-	struct literals l = {.first = list[0]};
-	struct object *o;
-	size_t i;
+	struct literals l;
+	struct object *o = NULL;
 
-	l.key[l.key_len++] = (char)('0' + k->kind);
-	for (i = 0; i < count && !l.nameless; i++)
-		literal_key(&l, list[i]);
-	l.key[l.key_len] = '\0';
-	if (!l.nameless && (o = map_get(&r->sets, l.key, l.key_len)) != NULL)
-		return o;
-	for (i = 0; i < count; i++)
-		l.bad |=
-		    !k->literal(r, &l.b, list[i]->string.s, list[i]->string.len, list[i]->value);
-	o = literals_object(r, k, &l);
-	builder_free(&l.b);
-	return o;
+	l.list = list;
+	l.count = count;
+	literals_key(&l, k);
+	if (!l.nameless)
+		o = map_get(&r->sets, l.key, l.key_len);
+	return o ? o : literals_object(r, k, &l);
 }
 
 static const char *

@@ -21,7 +21,7 @@ void vec_free(struct vec *v);
 void *vec_keep(struct vec *v, size_t size, struct rules_model *m, size_t *count);
 
 struct map_slot {
-	uint32_t hash;
+	uint32_t hash, len;
 	const char *key; /* borrowed, NUL-terminated */
 	void *value;
 };

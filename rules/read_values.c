@@ -47,31 +47,22 @@ vec_keep(struct vec *v, size_t size, struct rules_model *m, size_t *count)
 	return p;
 }
 
-static uint32_t
-hash_of(const char *s, size_t len)
-{
-	uint64_t h = 0xcbf29ce484222325u;
-
-	while (len--)
-		h = (h ^ (unsigned char)*s++) * 0x100000001b3u;
-	return (uint32_t)(h ^ h >> 32);
-}
-
 static struct map_slot *
-map_slot(const struct map *m, const char *key, size_t len, uint32_t hash)
+map_slot(const struct map *m, const char *key, uint32_t len, uint32_t hash)
 {
 	size_t i = hash & (m->cap - 1);
 
-	while (m->slots[i].key && (m->slots[i].hash != hash || strncmp(m->slots[i].key, key, len) ||
-				   m->slots[i].key[len]))
-		i = (i + 1) & (m->cap - 1);
+	for (; m->slots[i].key; i = (i + 1) & (m->cap - 1))
+		if (m->slots[i].hash == hash && m->slots[i].len == len &&
+		    !memcmp(m->slots[i].key, key, len))
+			break;
 	return &m->slots[i];
 }
 
 void *
 map_get(const struct map *m, const char *key, size_t len)
 {
-	return m->cap ? map_slot(m, key, len, hash_of(key, len))->value : NULL;
+	return m->count ? map_slot(m, key, (uint32_t)len, model_hash(key, len))->value : NULL;
 }
 
 static void
@@ -81,9 +72,7 @@ map_grow(struct map *m, size_t cap)
 	size_t i;
 
 	m->cap = cap;
-	m->slots = calloc(m->cap, sizeof(*m->slots));
-	if (!m->slots)
-		abort();
+	m->slots = pages_take(m->cap * sizeof(*m->slots));
 	for (i = 0; i < old.cap; i++) {
 		size_t j = old.slots[i].hash & (m->cap - 1);
 
@@ -93,7 +82,7 @@ map_grow(struct map *m, size_t cap)
 			j = (j + 1) & (m->cap - 1);
 		m->slots[j] = old.slots[i];
 	}
-	free(old.slots);
+	pages_free(old.slots, old.cap * sizeof(*old.slots));
 }
 
 void
@@ -110,8 +99,7 @@ map_room(struct map *m, size_t count)
 bool
 map_put(struct map *m, const char *key, void *value)
 {
-	size_t len = strlen(key);
-	uint32_t hash = hash_of(key, len);
+	uint32_t len = (uint32_t)strlen(key), hash = model_hash(key, len);
 	struct map_slot *slot;
 
 	if (m->count * 2 >= m->cap)
@@ -119,7 +107,7 @@ map_put(struct map *m, const char *key, void *value)
 	slot = map_slot(m, key, len, hash);
 	if (slot->key)
 		return false;
-	*slot = (struct map_slot){hash, key, value};
+	*slot = (struct map_slot){hash, len, key, value};
 	m->count++;
 	return true;
 }
@@ -127,7 +115,7 @@ map_put(struct map *m, const char *key, void *value)
 void
 map_free(struct map *m)
 {
-	free(m->slots);
+	pages_free(m->slots, m->cap * sizeof(*m->slots));
 	memset(m, 0, sizeof(*m));
 }
 
@@ -344,6 +332,22 @@ word_order(const void *a, const void *b)
 	return d ? d : (x->index > y->index) - (x->index < y->index);
 }
 
+#define FEW 8 /* compared each with each */
+
+static bool
+all_differ(const struct node *n)
+{
+	const struct node *a, *b;
+
+	for (a = n->first; a; a = a->next)
+		for (b = n->first; b != a; b = b->next)
+			if (a->kind == NODE_STRING && b->kind == NODE_STRING &&
+			    a->string.len == b->string.len &&
+			    !memcmp(a->string.s, b->string.s, a->string.len))
+				return false;
+	return true;
+}
+
 void
 value_repeats(struct reader *r, const struct node *n)
 {
@@ -352,7 +356,7 @@ value_repeats(struct reader *r, const struct node *n)
 	struct word_at *w;
 	size_t i, first = 0;
 
-	if (n->kind != NODE_ARRAY || n->count < 2)
+	if (n->kind != NODE_ARRAY || n->count < 2 || (n->count <= FEW && all_differ(n)))
 		return;
 	for (e = n->first; e; e = e->next) {
 		if (e->kind != NODE_STRING || !printable(e))

@@ -18,7 +18,9 @@
 #include "base/text.h"
 #include "settings/branch.h"
 
-#define PIECE 64 /* members or elements; more go in pieces */
+/* More go in pieces. Few members: each is compared with those before it. */
+#define PIECE_GROUP BRANCH_MANY
+#define PIECE_LIST 64
 
 #define MARK_INCLUDE "*include-%zu" /* numbered: one group may have several */
 #define MARK_CUT "*cut"
@@ -65,7 +67,8 @@ is_aggregate(const struct node *n)
 static bool
 is_big(const struct node *n)
 {
-	return n->count > PIECE && n->kind != NODE_ARRAY;
+	return n->kind != NODE_ARRAY &&
+	       n->count > (n->kind == NODE_GROUP ? PIECE_GROUP : PIECE_LIST);
 }
 
 /* ---- the text ---- */
@@ -141,12 +144,16 @@ copy_node(struct check *c, const struct node *n)
 {
 	const struct branch *b = branch_of(n);
 
-	if (is_aggregate(n) && is_big(n)) {
+	if (!b->many) {
+		copy(c, b->to);
+		return;
+	}
+	if (is_big(n)) {
 		copy(c, b->body + 1);
 		buffer_puts(&c->text, n->kind == NODE_GROUP ? " " MARK_CUT " = 1 " : " 1 ");
 		c->pos = b->to - 1;
 		later_put(c, n);
-	} else if (is_aggregate(n) && n->kind != NODE_ARRAY) {
+	} else if (n->kind != NODE_ARRAY) {
 		for (const struct node *m = n->first; m != NULL; m = m->next)
 			if (m->source == c->src)
 				copy_node(c, m);
@@ -339,7 +346,7 @@ check_piece(struct check *c, struct walk w, uint32_t from, uint32_t to, bool lis
 	c->text.len = 0;
 }
 
-/* Members from first to last that c->src wrote between two offsets, PIECE at a time. */
+/* Members from first to last that c->src wrote between two offsets, some at a time. */
 static void
 check_members(struct check *c, const struct node *first, const struct node *last, uint32_t from,
 	      uint32_t to, const struct node *whole)
@@ -351,7 +358,7 @@ check_members(struct check *c, const struct node *first, const struct node *last
 		const struct node *n;
 
 		c->pos = from;
-		for (unsigned i = 0; i < PIECE && (n = walk_node(c, &w)) != NULL; i++) {
+		for (unsigned i = 0; i < PIECE_GROUP && (n = walk_node(c, &w)) != NULL; i++) {
 			copy_node(c, n);
 			piece.last = n;
 			walk_on(&w);
@@ -378,7 +385,7 @@ check_elements(struct check *c, const struct node *list)
 		buffer_puts(&c->text, MARK_LIST " = ( ");
 		if (joined)
 			buffer_puts(&c->text, "1 ");
-		for (unsigned i = 0; i < PIECE && w.node != NULL; i++) {
+		for (unsigned i = 0; i < PIECE_LIST && w.node != NULL; i++) {
 			copy_node(c, w.node);
 			piece.last = w.node;
 			walk_on(&w);

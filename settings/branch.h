@@ -5,17 +5,22 @@
 #ifndef SETTINGS_BRANCH_H
 #define SETTINGS_BRANCH_H
 
+#include "base/arena.h"
 #include "settings/lexer.h"
 #include "settings/tree.h"
 
+/* A group of more members than this is given to libconfig in pieces. */
+#define BRANCH_MANY 16
+
 /* Every node of a tree is one of these. */
 struct branch {
-	struct node node;     /* first: a node is its branch */
-	uint32_t from;        /* offset of its key, of its value where it has none */
-	uint32_t body;        /* offset of its value */
-	uint32_t to;          /* behind its value */
-	enum token_kind word; /* of a scalar: as it was written */
-	struct index *index;  /* of a group with many members, while it is read */
+	struct node node;    /* first: a node is its branch */
+	uint32_t from;       /* offset of its key, of its value where it has none */
+	uint32_t body;       /* offset of its value */
+	uint32_t to;         /* behind its value */
+	uint8_t word;        /* enum token_kind of a scalar: as it was written */
+	bool many;           /* it or something within has more than BRANCH_MANY members */
+	struct index *index; /* of a group with many members, while it is read */
 };
 
 /* One @include as written; the checker puts a mark in its place. */
@@ -32,10 +37,8 @@ struct span {
 	size_t inclusions;         /* that it wrote itself */
 };
 
-struct arena_block;
-
 struct tree {
-	struct arena_block *blocks;
+	struct arena arena; /* nodes and strings live and die with their tree */
 	struct sources *sources;
 	const struct source *main;
 	struct node *root;

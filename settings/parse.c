@@ -102,13 +102,12 @@ new_node(struct parser *ps, struct node *parent, enum node_kind kind, const stru
 {
 	struct branch *b = tree_take(ps->tree, sizeof(*b), _Alignof(struct branch));
 
-	memset(b, 0, sizeof(*b));
 	b->node.kind = kind;
 	b->node.value = lexer_place(&ps->lexer, value);
 	b->node.source = ps->src;
 	b->from = b->body = value->from;
 	b->to = value->to;
-	b->word = value->kind;
+	b->word = (uint8_t)value->kind;
 	if (key != NULL) {
 		struct node *twin;
 

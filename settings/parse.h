@@ -35,7 +35,7 @@ void parse_ascii(struct parser *ps, const struct token *t, const char *name);
 /* Reads the files that an @include names (a string token) into group. */
 void include_files(struct parser *ps, struct node *group, const struct token *t);
 
-/* Memory that lives as long as the tree. */
+/* Zeroed memory that lives as long as the tree. */
 void *tree_take(struct tree *t, size_t size, size_t align);
 const char *tree_text(struct tree *t, const char *s, size_t len);
 /* The member of that name that came first, or NULL. */

@@ -12,15 +12,8 @@
 #include "settings/source.h"
 
 #define INDEX_FROM 16 /* members of a group before names are hashed */
-#define BLOCK_SIZE 262144
 
 /* ---- memory: nodes and strings live and die with their tree ---- */
-
-struct arena_block {
-	struct arena_block *next;
-	size_t used, size;
-	max_align_t bytes[];
-};
 
 static void *
 need(void *p)
@@ -33,20 +26,7 @@ need(void *p)
 void *
 tree_take(struct tree *t, size_t size, size_t align)
 {
-	struct arena_block *b = t->blocks;
-	size_t at = b != NULL ? (b->used + align - 1) & ~(align - 1) : 0;
-
-	if (b == NULL || at + size > b->size) {
-		size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-
-		b = need(malloc(sizeof(*b) + room));
-		b->size = room;
-		b->next = t->blocks;
-		t->blocks = b;
-		at = 0;
-	}
-	b->used = at + size;
-	return (char *)b->bytes + at;
+	return arena_take(&t->arena, size, align);
 }
 
 const char *
@@ -55,21 +35,15 @@ tree_text(struct tree *t, const char *s, size_t len)
 	char *copy = tree_take(t, len + 1, 1);
 
 	memcpy(copy, s, len);
-	copy[len] = '\0';
 	return copy;
 }
 
 void
 tree_free(struct tree *t)
 {
-	struct arena_block *b, *next;
-
 	if (t == NULL)
 		return;
-	for (b = t->blocks; b != NULL; b = next) {
-		next = b->next;
-		free(b);
-	}
+	arena_free(&t->arena);
 	free(t->inclusions);
 	free(t->spans);
 	free(t);
@@ -169,7 +143,9 @@ tree_adopt(struct node *parent, struct node *n)
 	else
 		parent->first = n;
 	parent->last = n;
-	parent->count++;
+	if (++parent->count == BRANCH_MANY + 1)
+		for (struct node *p = parent; p != NULL && !branch_of(p)->many; p = p->parent)
+			branch_of(p)->many = true;
 	if (group->index != NULL && n->name != NULL) {
 		struct node **slot = index_slot(group->index, n->name);
 
@@ -217,7 +193,6 @@ build(struct sources *s, struct source *src, const struct stat *st, struct probl
 	struct branch *root = tree_take(t, sizeof(*root), _Alignof(struct branch));
 	struct place start = {src->name, 1, 1, 1};
 
-	memset(root, 0, sizeof(*root));
 	t->sources = s;
 	t->main = src;
 	t->root = &root->node;
