@@ -83,6 +83,7 @@ void problems_put(const struct ctl_call *call, const struct rules_load *l, struc
 /* The commands. */
 int check_run(struct ctl_call *call);
 int explain_run(struct ctl_call *call);
+int lint_run(struct ctl_call *call);
 int show_run(struct ctl_call *call);
 int test_run(struct ctl_call *call);
 int help_run(struct ctl_call *call);

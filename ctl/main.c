@@ -55,6 +55,13 @@ const struct ctl_command ctl_commands[] = {
      "Shows the rules as they are read, defaults filled in, a sentence each, with owner,\n"
      "ticket and what else they carry; with names, only those rules.",
      show_options, 0, CTL_OPERANDS, show_run},
+    {"lint", "", "what the policy says and hardly means",
+     "Looks for rules that can never match, rules that say the same, denials by name\n"
+     "that an address walks around, allow rules that ask nobody who it is, regular\n"
+     "expressions that are not what they seem, unused objects, and dates that have\n"
+     "passed. What cannot be decided is told as such.\n"
+     "Exit status 0 if nothing was found, 1 if there are findings.",
+     NULL, 0, 0, lint_run},
     {"test", "", "run the tests that stand in the policy",
      "Runs the tests of the policy's tests section and shows what came out.\n"
      "Exit status 0 if all passed, 1 if one failed.",

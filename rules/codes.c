@@ -173,6 +173,39 @@ static const struct code {
     {"W209", "A user has the name of a group.\n\n"
 	     "In \"who\" and in groups a plain word is a user; groups of the policy are written "
 	     "\"@name\".\n"},
+    {"W401",
+     "A rule can never match.\n\n"
+     "An earlier rule holds for every session that this one holds for, and the first match "
+     "wins. Where\n"
+     "lint can neither find a session that the rule decides nor one rule that covers it (several "
+     "may do\n"
+     "so together), it says that this is not decided.\n"},
+    {"W402",
+     "Two rules say the same.\n\n"
+     "They hold for the same sessions and do the same; the later one never comes to its turn.\n"},
+    {"W403", "Nothing uses an object.\n\n"
+	     "No rule names it, nor any object that a rule names.\n"},
+    {"W404",
+     "A denial by name can be walked around by address.\n\n"
+     "A client that asks for the name is denied; if it looks the name up itself and asks for "
+     "the address,\n"
+     "a later rule allows it. Deny the networks of such hosts too, or let the later rule allow "
+     "names only.\n"},
+    {"W405", "A regular expression is no more than a plain pattern.\n\n"
+	     "\"*.a.example\" is what is below a.example, \".a.example\" also the name itself.\n"},
+    {"W406",
+     "A regular expression fits more than it seems to.\n\n"
+     "A dot stands for any character, and .* before a name also for the end of another name: "
+     "it fits\n"
+     "evilexample.com as well as www.example.com.\n"},
+    {"W407",
+     "A rule allows without asking who it is.\n\n"
+     "Only the client's address is looked at. A \"why\" in the rule puts on record that this is "
+     "meant.\n"},
+    {"W408",
+     "A rule believes a userid.\n\n"
+     "SOCKS4 clients say any userid they like. A \"why\" in the rule puts on record that this is "
+     "meant.\n"},
 };
 
 const char *

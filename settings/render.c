@@ -250,13 +250,20 @@ put_count(struct buffer *out, size_t n, const char *word)
 }
 
 void
-problems_render(const struct problems *p, const struct sources *s, bool colour, struct buffer *out)
+problems_render_list(const struct problems *p, const struct sources *s, bool colour,
+		     struct buffer *out)
 {
 	const struct paint *paint = colour ? &colours : &plain;
 	unsigned gutter = gutter_of(p);
 
 	for (size_t i = 0; i < p->count; i++)
 		render_one(&p->list[i], s, gutter, paint, out);
+}
+
+void
+problems_render(const struct problems *p, const struct sources *s, bool colour, struct buffer *out)
+{
+	problems_render_list(p, s, colour, out);
 	if (p->errors > 0)
 		put_count(out, p->errors, "error");
 	if (p->errors > 0 && p->warnings > 0)
@@ -296,6 +303,14 @@ render_json_list(const struct problems *p, bool warning, struct buffer *out)
 		buffer_puts(out, "}");
 		between = ",";
 	}
+}
+
+void
+problems_put_warnings_json(const struct problems *p, struct buffer *out)
+{
+	buffer_puts(out, "[");
+	render_json_list(p, true, out);
+	buffer_puts(out, "]");
 }
 
 void

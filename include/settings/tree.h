@@ -96,12 +96,16 @@ void node_unknown(const struct node *group, const char *what, const char *const 
  */
 struct buffer;
 void problems_render(const struct problems *p, const struct sources *s, bool colour, struct buffer *out);
+/* Without that last line. */
+void problems_render_list(const struct problems *p, const struct sources *s, bool colour, struct buffer *out);
 /*
  * The whole object {"errors":[...],"warnings":[...]} as in POLICY.md, without a line end; more_errors and
  * more_warnings count what was not kept. help is null where there is none; file is null, line and
  * column 0, where there is no place.
  */
 void problems_render_json(const struct problems *p, struct buffer *out);
+/* The array behind "warnings": alone. */
+void problems_put_warnings_json(const struct problems *p, struct buffer *out);
 /*
  * `sallyctl help E112`: the long explanation of a code of files, syntax (E1, W1) and settings (E3, W3);
  * NULL if there is none. The rules room has a table of its own.

@@ -1,0 +1,13 @@
+/*
+ * rules/cover.h - does one rule hold for everything that another holds for? By inclusion of sets, key
+ * by key. True is a proof; false says nothing. Pure; sallyctl.
+ */
+#ifndef RULES_COVER_H
+#define RULES_COVER_H
+
+#include "rules/model.h"
+
+/* Whenever b would hold, a holds, for every session and at every stage of it. */
+bool rule_covers(const struct model_rule *a, const struct model_rule *b);
+
+#endif
