@@ -179,7 +179,9 @@ class Daemon:
         self.process.send_signal(number)
 
     def reload(self, rules=None, objects=None, text=None, settings=None):
-        """New rules by SIGHUP; returns the record that tells how it went."""
+        """New rules by SIGHUP; returns the record that tells how it went, once all workers have
+        taken them."""
+        ready = self.notified().count("READY=1")
         if rules is not None:
             self.rules = rules
         if objects is not None:
@@ -188,6 +190,8 @@ class Daemon:
         self.write_config(text)
         self.signal(signal.SIGHUP)
         self._loads += 1
+        until(lambda: self.notified().count("READY=1") > ready,
+              lambda: f"READY=1 after the reload; the log says\n{self.log()}")
         words = ("policy-load", "policy-refused")
         return self.ledger.wait(lambda r: r["event"]["action"] in words, "the reload's record",
                                 count=self._loads)[-1]
