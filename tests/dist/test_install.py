@@ -1,0 +1,174 @@
+"""What `make install` lays down, and what it leaves alone.
+
+Everything goes below a DESTDIR of the test; nothing of this machine is touched.
+"""
+import os
+import re
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAMS = ["{sbindir}/sallyportd", "{bindir}/sallyctl"]
+FILES = [
+    "{sysconfdir}/sallyport/sallyport.conf",
+    "{systemdsystemunitdir}/sallyport.service",
+    "{sysusersdir}/sallyport.conf",
+    "{tmpfilesdir}/sallyport.conf",
+    "{mandir}/man8/sallyportd.8",
+    "{mandir}/man1/sallyctl.1",
+    "{mandir}/man5/sallyport.conf.5",
+    "{mandir}/man5/sallyport-policy.5",
+    "{mandir}/man5/sallyport-audit.5",
+    "{docdir}/README.md",
+    "{docdir}/CHANGES.md",
+    "{docdir}/LICENSE",
+    "{docdir}/examples/quickstart.conf",
+    "{docdir}/examples/sallyport.conf",
+    "{docdir}/examples/sallyport.socket",
+    "{docdir}/examples/perimeter/sallyport.conf",
+    "{docdir}/examples/perimeter/policy.conf",
+    "{docdir}/examples/perimeter/tables/feed-names.txt",
+    "{docdir}/examples/perimeter/tables/feed-networks.txt",
+]
+
+
+class Installed:
+    """A DESTDIR, and the places that configure chose."""
+
+    def __init__(self, build, root):
+        self.build, self.root = build, root
+        with open(os.path.join(build, "Makefile"), encoding="utf-8") as file:
+            words = dict(re.findall(r"^([A-Za-z_]+) = (.*)$", file.read(), re.MULTILINE))
+        self.places = {"PACKAGE_TARNAME": "sallyport"}
+        while True:
+            known = {k: re.sub(r"\$[{(](\w+)[})]", lambda m: self.places.get(m[1], m[0]), v)
+                     for k, v in words.items()}
+            known["PACKAGE_TARNAME"] = "sallyport"
+            if known == self.places:
+                break
+            self.places = known
+
+    def make(self, target):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        done = subprocess.run(["make", "-C", self.build, f"DESTDIR={self.root}", target],
+                              capture_output=True, text=True, timeout=120, check=False, env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def path(self, name):
+        return self.root + name.format(**self.places)
+
+    def text(self, name):
+        with open(self.path(name), encoding="utf-8") as file:
+            return file.read()
+
+    def files(self):
+        return {os.path.join(folder, name)
+                for folder, _, names in os.walk(self.root) for name in names}
+
+
+@pytest.fixture
+def installed(request, tmp_path):
+    build = os.path.abspath(request.config.getoption("--build"))
+    made = Installed(build, str(tmp_path / "dest"))
+    made.make("install")
+    return made
+
+
+def settings_of(text):
+    """The unit as {key: [values]}."""
+    out = {}
+    for key, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
+        out.setdefault(key, []).append(value)
+    return out
+
+
+def test_layout(installed):
+    """Just these files, in these modes."""
+    modes = {installed.path(name): 0o755 for name in PROGRAMS}
+    modes |= {installed.path(name): 0o644 for name in FILES}
+    assert {path: stat.S_IMODE(os.stat(path).st_mode) for path in installed.files()} == modes
+
+
+def test_admins_settings_stay(installed):
+    """Neither a second installation nor the end of it takes what an admin wrote."""
+    path = installed.path("{sysconfdir}/sallyport/sallyport.conf")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("# mine\n")
+    installed.make("install")
+    assert installed.text("{sysconfdir}/sallyport/sallyport.conf").endswith("# mine\n")
+    installed.make("uninstall")
+    assert installed.files() == {path}
+
+
+def test_nothing_stays(installed):
+    """Settings that nobody touched go with the program."""
+    installed.make("uninstall")
+    assert installed.files() == set()
+
+
+def test_installed_settings_are_good(installed):
+    """The tool and the server take the settings as they are laid down."""
+    path = installed.path("{sysconfdir}/sallyport/sallyport.conf")
+    for command in ([installed.path("{bindir}/sallyctl"), "check", "-c", path],
+                    [installed.path("{sbindir}/sallyportd"), "-t", "-c", path]):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_unit(installed):
+    """It starts what was installed, with the settings that were installed, once it says it is ready."""
+    text = installed.text("{systemdsystemunitdir}/sallyport.service")
+    unit = settings_of(text)
+    places = installed.places
+    assert not re.search(r"@\w+@", text)
+    assert unit["ExecStart"] == [f"{places['sbindir']}/sallyportd -f -c "
+                                 f"{places['sysconfdir']}/sallyport/sallyport.conf"]
+    assert unit["Type"] == ["notify"] and unit["NotifyAccess"] == ["main"]
+    assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert unit["Restart"] == ["on-failure"]
+    # folders that the server writes into are those that are made for it
+    made = re.findall(r"^d (\S+) ", installed.text("{tmpfilesdir}/sallyport.conf"), re.MULTILINE)
+    assert [p.lstrip("-") for p in unit["ReadWritePaths"][0].split()] == made
+
+
+@pytest.mark.parametrize("name", ["sallyport.service", "sallyport.socket"])
+def test_systemd_reads_units(installed, tmp_path, name):
+    """systemd itself finds nothing to complain of; paths are those of this machine for it."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    service = installed.text("{systemdsystemunitdir}/sallyport.service")
+    program = f"{installed.places['sbindir']}/sallyportd"
+    units = tmp_path / "units"
+    units.mkdir()
+    (units / "sallyport.service").write_text(
+        re.sub(r"^Documentation=.*\n", "", service, flags=re.MULTILINE)
+        .replace(program, installed.path("{sbindir}/sallyportd")), encoding="utf-8")
+    shutil.copy(os.path.join(ROOT, "etc", "sallyport.socket"), units)
+    env = dict(os.environ, SYSTEMD_UNIT_PATH=f"{units}:")
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(units / name)],
+                          capture_output=True, text=True, timeout=60, check=False, env=env)
+    complaints = [line for line in done.stderr.splitlines() if "sallyport" in line]
+    assert done.returncode == 0 and complaints == [], done.stderr
+
+
+def test_unit_rights_suffice(installed, daemons):
+    """As root with the capabilities that the unit leaves, the server binds, serves, ends its
+    children and takes settings that only their owner may read."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give rights away")
+    unit = settings_of(installed.text("{systemdsystemunitdir}/sallyport.service"))
+    caps = [word.lower().removeprefix("cap_") for word in unit["CapabilityBoundingSet"][0].split()]
+    daemon = daemons(start=False)
+    daemon.start(prefix=("setpriv", "--no-new-privs", "--inh-caps=-all",
+                         "--bounding-set=-all," + ",".join(f"+{cap}" for cap in caps)))
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
+        bounds = int(re.search(r"^CapBnd:\s*(\w+)", file.read(), re.MULTILINE)[1], 16)
+    assert bin(bounds).count("1") == len(caps)
+    daemon.reload()
+    for pid in daemon.workers():
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            status = file.read()
+        assert re.search(r"^CapBnd:\s*0+$", status, re.MULTILINE), status
