@@ -148,7 +148,7 @@ show_problems(const struct buffer *b)
 {
 	if (b->len == 0)
 		return;
-	if (parent.options.foreground) {
+	if (parent.options.foreground || !parent.announced) { /* the caller reads it */
 		fwrite(b->p, 1, b->len, stderr);
 		fflush(stderr);
 		return;

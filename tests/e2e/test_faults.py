@@ -708,7 +708,7 @@ def test_in_the_background_what_fails_is_told(daemons, build):
     good = daemon.rules
     daemon.rules = "  one: { action = \"alow\" }"
     status, output = background(daemon)
-    assert status == 1 and "alow" in output
+    assert status == 1 and output.startswith("error[E") and "alow" in output
     daemon.rules = good
     with socket.socket() as taken:
         taken.bind(daemon.at)
