@@ -14,6 +14,21 @@
 /* ---- interning -------------------------------------------------------------------------- */
 
 static void
+intern_rehash(struct intern *in, uint32_t slot_count)
+{
+	pages_free(in->slots, in->slot_count * sizeof(*in->slots));
+	in->slot_count = slot_count;
+	in->slots = pages_take(in->slot_count * sizeof(*in->slots));
+	for (uint32_t e = 0; e < in->count; e++) {
+		uint32_t i = in->entries[e].hash & (in->slot_count - 1);
+
+		while (in->slots[i].entry != 0)
+			i = (i + 1) & (in->slot_count - 1);
+		in->slots[i] = (struct intern_slot){in->entries[e].hash, e + 1};
+	}
+}
+
+static void
 intern_grow(struct intern *in)
 {
 	if (in->count == in->cap) {
@@ -22,18 +37,19 @@ intern_grow(struct intern *in)
 		if (in->entries == NULL)
 			abort();
 	}
-	if (in->count * 2 < in->slot_count)
-		return;
-	pages_free(in->slots, in->slot_count * sizeof(*in->slots));
-	in->slot_count = in->slot_count == 0 ? 256 : in->slot_count * 2;
-	in->slots = pages_take(in->slot_count * sizeof(*in->slots));
-	for (uint32_t e = 0; e < in->count; e++) {
-		uint32_t i = in->entries[e].hash & (in->slot_count - 1);
+	if (in->count * 2 >= in->slot_count)
+		intern_rehash(in, in->slot_count == 0 ? 256 : in->slot_count * 2);
+}
 
-		while (in->slots[i] != 0)
-			i = (i + 1) & (in->slot_count - 1);
-		in->slots[i] = e + 1;
-	}
+void
+intern_room(struct intern *in, uint32_t count)
+{
+	uint32_t slots = 256;
+
+	while (slots / 2 <= count && slots < UINT32_C(1) << 31)
+		slots *= 2;
+	if (slots > in->slot_count)
+		intern_rehash(in, slots);
 }
 
 /* The slot that holds the bytes, or the empty one where they belong. */
@@ -42,11 +58,13 @@ intern_slot(const struct intern *in, uint32_t hash, const void *bytes, size_t le
 {
 	uint32_t i = hash & (in->slot_count - 1);
 
-	for (; in->slots[i] != 0; i = (i + 1) & (in->slot_count - 1)) {
-		const struct intern_entry *e = &in->entries[in->slots[i] - 1];
+	for (; in->slots[i].entry != 0; i = (i + 1) & (in->slot_count - 1)) {
+		const struct intern_entry *e;
 
-		if (e->hash == hash && e->len == len &&
-		    (len == 0 || memcmp(in->bytes.p + e->at, bytes, len) == 0))
+		if (in->slots[i].hash != hash)
+			continue;
+		e = &in->entries[in->slots[i].entry - 1];
+		if (e->len == len && (len == 0 || memcmp(in->bytes.p + e->at, bytes, len) == 0))
 			break;
 	}
 	return i;
@@ -59,14 +77,14 @@ intern_put(struct intern *in, const void *bytes, size_t len, bool *fresh)
 
 	intern_grow(in);
 	i = intern_slot(in, hash, bytes, len);
-	*fresh = in->slots[i] == 0;
+	*fresh = in->slots[i].entry == 0;
 	if (*fresh) {
 		in->entries[in->count] = (struct intern_entry){in->bytes.len, (uint32_t)len, hash};
 		if (len > 0)
 			buffer_put(&in->bytes, bytes, len);
-		in->slots[i] = ++in->count;
+		in->slots[i] = (struct intern_slot){hash, ++in->count};
 	}
-	return in->slots[i] - 1;
+	return in->slots[i].entry - 1;
 }
 
 uint32_t
@@ -74,7 +92,7 @@ intern_find(const struct intern *in, const void *bytes, size_t len)
 {
 	if (in->slot_count == 0)
 		return INTERN_NONE;
-	return in->slots[intern_slot(in, model_hash(bytes, len), bytes, len)] - 1;
+	return in->slots[intern_slot(in, model_hash(bytes, len), bytes, len)].entry - 1;
 }
 
 void
@@ -109,16 +127,31 @@ section_put_u32(struct compile *c, unsigned s, uint32_t v)
 /* ---- rules --------------------------------------------------------------------------------- */
 
 struct numbers {
-	uint32_t *v;
-	size_t count;
+	uint32_t few[8], *v; /* v: few, or malloc'd when there are more */
+	size_t count, cap;
 };
+
+static void
+numbers_begin(struct numbers *n)
+{
+	n->v = n->few;
+	n->count = 0;
+	n->cap = sizeof(n->few) / sizeof(n->few[0]);
+}
 
 static void
 numbers_add(struct numbers *n, uint32_t v)
 {
-	n->v = realloc(n->v, (n->count + 1) * sizeof(*n->v));
-	if (n->v == NULL)
-		abort();
+	if (n->count == n->cap) {
+		uint32_t *more = realloc(n->v == n->few ? NULL : n->v, 2 * n->cap * sizeof(*more));
+
+		if (more == NULL)
+			abort();
+		if (n->v == n->few)
+			memcpy(more, n->few, sizeof(n->few));
+		n->v = more;
+		n->cap *= 2;
+	}
 	n->v[n->count++] = v;
 }
 
@@ -127,7 +160,8 @@ numbers_set(struct compile *c, struct numbers *n)
 {
 	uint32_t set = compile_set(c, n->v, n->count);
 
-	free(n->v);
+	if (n->v != n->few)
+		free(n->v);
 	return set;
 }
 
@@ -135,14 +169,15 @@ numbers_set(struct compile *c, struct numbers *n)
 static uint32_t
 key_set(struct compile *c, const struct model_set *s, enum object_kind kind, bool destination)
 {
-	struct numbers n = {0};
+	struct numbers n;
 
 	if (!s->given)
 		return SET_NONE;
+	numbers_begin(&n);
 	for (size_t i = 0; i < s->object_count; i++)
 		if (s->objects[i]->kind == kind)
 			numbers_add(&n, compile_object(c, s->objects[i]));
-	for (int b = 0; kind == OBJECT_NETWORK && b < BUILTIN_COUNT; b++)
+	for (int b = 0; kind == OBJECT_NETWORK && s->builtins >> b != 0; b++)
 		if (s->builtins >> b & 1)
 			numbers_add(&n, compile_builtin(c, (enum builtin)b, destination));
 	return numbers_set(c, &n);
@@ -151,8 +186,9 @@ key_set(struct compile *c, const struct model_set *s, enum object_kind kind, boo
 static uint32_t
 listener_set(struct compile *c, const struct model_rule *r)
 {
-	struct numbers n = {0};
+	struct numbers n;
 
+	numbers_begin(&n);
 	for (size_t i = 0; i < r->listener_count; i++) {
 		uint32_t name = compile_string(c, r->listeners[i]), k = 0, count;
 		const uint32_t *v = (const uint32_t *)c->sections[SECTION_LISTENERS].p;
@@ -182,12 +218,18 @@ resolves_set(struct compile *c, const struct model_rule *r, const struct image_r
 static uint32_t
 shared_put(struct compile *c, struct intern *in, unsigned s, const void *element)
 {
+	size_t size = image_element_size(s);
 	bool fresh;
-	uint32_t n = intern_put(in, element, image_element_size(s), &fresh);
+	uint32_t n;
 
+	/* Most rules say what the one before says. */
+	if (in->last < in->count &&
+	    memcmp(in->bytes.p + in->entries[in->last].at, element, size) == 0)
+		return in->last;
+	n = intern_put(in, element, size, &fresh);
 	if (fresh)
 		section_put(c, s, element);
-	return n;
+	return in->last = n;
 }
 
 static uint32_t
@@ -402,14 +444,14 @@ compile_free(struct compile *c)
 {
 	struct intern *interns[] = {&c->strings,  &c->words,   &c->pool,     &c->tails,  &c->terms,
 				    &c->networks, &c->hosts,   &c->services, &c->groups, &c->times,
-				    &c->zones,    &c->regexes, &c->objects,  &c->notes};
+				    &c->zones,    &c->regexes, &c->notes};
 
 	for (size_t i = 0; i < sizeof(interns) / sizeof(interns[0]); i++)
 		intern_free(interns[i]);
 	for (unsigned s = 0; s < SECTION_COUNT; s++)
 		buffer_free(&c->sections[s]);
 	buffer_free(&c->string_offsets);
-	buffer_free(&c->object_numbers);
+	buffer_free(&c->objects);
 }
 
 bool
@@ -423,6 +465,8 @@ model_compile(const struct rules_model *m, void **image, size_t *len, struct pro
 	*image = NULL;
 	c->model = m;
 	c->problems = p;
+	if (m->rule_count < UINT32_MAX)
+		intern_room(&c->strings, (uint32_t)m->rule_count);
 	compile_string(c, "");
 	section_put_u32(c, SECTION_POOL, 0); /* set 0 is "not given" */
 	name = compile_string(c, m->name);

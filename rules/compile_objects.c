@@ -12,14 +12,17 @@
 uint32_t
 compile_string(struct compile *c, const char *s)
 {
+	uint32_t offset = section_count(c, SECTION_STRINGS), n;
 	const char *text = s == NULL ? "" : s;
-	uint32_t offset = section_count(c, SECTION_STRINGS);
+	size_t len = strlen(text);
 	bool fresh;
-	uint32_t n = intern_put(&c->strings, text, strlen(text), &fresh);
 
+	if (len == 0 && offset > 0)
+		return 0; /* the first of all */
+	n = intern_put(&c->strings, text, len, &fresh);
 	if (fresh) {
 		buffer_put(&c->string_offsets, &offset, sizeof(offset));
-		buffer_put(&c->sections[SECTION_STRINGS], text, strlen(text) + 1);
+		buffer_put(&c->sections[SECTION_STRINGS], text, len + 1);
 	}
 	return ((const uint32_t *)c->string_offsets.p)[n];
 }
@@ -162,12 +165,16 @@ uint32_t
 compile_builtin(struct compile *c, enum builtin b, bool destination)
 {
 	const struct model_range *v;
-	size_t n;
+	uint32_t *known = &c->builtins[destination][b];
 
 	if (b == BUILTIN_ANY)
 		return destination ? NETWORK_ANY_TO : NETWORK_ANY_FROM;
-	n = builtin_ranges(b, destination, &v);
-	return compile_network(c, v, n);
+	if (*known == 0) {
+		size_t n = builtin_ranges(b, destination, &v);
+
+		*known = compile_network(c, v, n) + 1;
+	}
+	return *known - 1;
 }
 
 /* ---- the other kinds ---------------------------------------------------------------------------
@@ -369,14 +376,17 @@ static uint32_t (*const by_kind[])(struct compile *, const struct object *) = {
 };
 
 uint32_t
-compile_object(struct compile *c, const struct object *o)
+compile_object(struct compile *c, struct object *o)
 {
-	bool fresh;
-	uint32_t known = intern_put(&c->objects, &o, sizeof(o), &fresh), number;
+	const struct compiled_object *known = (const struct compiled_object *)c->objects.p;
+	size_t count = c->objects.len / sizeof(*known);
+	struct compiled_object one = {.object = o};
 
-	if (!fresh)
-		return ((const uint32_t *)c->object_numbers.p)[known];
-	number = by_kind[o->kind](c, o);
-	buffer_put(&c->object_numbers, &number, sizeof(number));
-	return number;
+	/* Another compilation may have left its own number there. */
+	if (o->number < count && known[o->number].object == o)
+		return known[o->number].number;
+	one.number = by_kind[o->kind](c, o);
+	o->number = (uint32_t)count;
+	buffer_put(&c->objects, &one, sizeof(one));
+	return one.number;
 }

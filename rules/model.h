@@ -74,7 +74,7 @@ struct object {
 	const char *name; /* NULL: literals of a rule */
 	struct place place;
 	bool used;
-	uint32_t number; /* for the compiler */
+	uint32_t number; /* the compiler's own */
 	/* by kind */
 	struct model_range *ranges; size_t range_count;	   /* NETWORK */
 	struct host_pattern *hosts; size_t host_count;	   /* HOST */
