@@ -216,6 +216,17 @@ compile(struct rules_load *l)
 		drop_image(l);
 }
 
+/* Last of all: large files are compared with what libconfig reads while the rest is done. */
+static void
+settle(struct rules_load *l)
+{
+	tree_settle(l->tree, &l->problems);
+	if (l->policy_tree && l->policy_tree != l->tree)
+		tree_settle(l->policy_tree, &l->problems);
+	if (l->problems.errors > 0)
+		drop_image(l);
+}
+
 bool
 rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now)
 {
@@ -254,6 +265,7 @@ rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t n
 	}
 	if (need_settings && l->image && !rules_tests(l))
 		drop_image(l);
+	settle(l);
 	problems_sort(&l->problems);
 	return l->problems.errors == 0 && l->image;
 }

@@ -11,6 +11,7 @@
  * these markers start with '*', which our lexer lets no name do.
  */
 #include <libconfig.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,4 +428,52 @@ agree_check(const struct tree *t, struct problems *p)
 	buffer_free(&c.text);
 	free(c.own);
 	free(c.later);
+}
+
+/* ---- beside the rest of the loading ---- */
+
+struct agreement {
+	pthread_t thread;
+	const struct tree *tree;
+	struct problems problems;
+};
+
+static void *
+check_beside(void *arg)
+{
+	struct agreement *a = arg;
+
+	agree_check(a->tree, &a->problems);
+	return NULL;
+}
+
+struct agreement *
+agree_start(const struct tree *t)
+{
+	struct agreement *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		abort();
+	a->tree = t;
+	problems_init(&a->problems);
+	if (pthread_create(&a->thread, NULL, check_beside, a) == 0)
+		return a;
+	free(a);
+	return NULL;
+}
+
+void
+agree_finish(struct agreement *a, struct problems *p)
+{
+	pthread_join(a->thread, NULL);
+	for (size_t i = 0; i < a->problems.count; i++) {
+		const struct problem *one = &a->problems.list[i];
+
+		struct problem *told = problems_add(p, one->code, one->place, "%s", one->text);
+
+		if (one->help != NULL)
+			problem_help(told, "%s", one->help);
+	}
+	problems_free(&a->problems);
+	free(a);
 }

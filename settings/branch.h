@@ -46,6 +46,7 @@ struct tree {
 	size_t inclusion_count;
 	struct span *spans;
 	size_t span_count;
+	struct agreement *pending; /* NULL: settled */
 };
 
 static inline struct branch *
@@ -56,5 +57,9 @@ branch_of(const struct node *n)
 
 /* Parses every source with libconfig and compares; disagreement is a problem (E130). */
 void agree_check(const struct tree *t, struct problems *p);
+/* The same in a thread, which reads of the tree all but `used`. NULL: there is no thread to be had.
+ */
+struct agreement *agree_start(const struct tree *t);
+void agree_finish(struct agreement *a, struct problems *p); /* waits for it */
 
 #endif

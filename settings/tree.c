@@ -11,7 +11,8 @@
 #include "settings/parse.h"
 #include "settings/source.h"
 
-#define INDEX_FROM 16 /* members of a group before names are hashed */
+#define INDEX_FROM 16      /* members of a group before names are hashed */
+#define LARGE (512 * 1024) /* bytes of text that are compared beside what the caller does */
 
 /* ---- memory: nodes and strings live and die with their tree ---- */
 
@@ -43,6 +44,13 @@ tree_free(struct tree *t)
 {
 	if (t == NULL)
 		return;
+	if (t->pending != NULL) { /* nobody wants to know */
+		struct problems none;
+
+		problems_init(&none);
+		tree_settle(t, &none);
+		problems_free(&none);
+	}
 	arena_free(&t->arena);
 	free(t->inclusions);
 	free(t->spans);
@@ -210,6 +218,17 @@ build(struct sources *s, struct source *src, const struct stat *st, struct probl
 	return t;
 }
 
+/* A thread costs as much as the comparison of some hundred lines. */
+static bool
+is_large(const struct tree *t)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < t->span_count; i++)
+		sum += t->spans[i].source->len;
+	return sum >= LARGE;
+}
+
 struct tree *
 tree_load(struct sources *s, const char *path, const char *display, struct place at_place,
 	  struct problems *p)
@@ -222,7 +241,11 @@ tree_load(struct sources *s, const char *path, const char *display, struct place
 	if (src == NULL)
 		return NULL;
 	t = build(s, src, &st, p);
-	if (p->errors == before)
+	if (p->errors != before)
+		return t;
+	if (is_large(t))
+		t->pending = agree_start(t);
+	if (t->pending == NULL)
 		agree_check(t, p);
 	return t;
 }
@@ -238,4 +261,12 @@ tree_parse(struct sources *s, struct source *from, struct problems *p)
 	if (p->errors == before)
 		agree_check(t, p);
 	return t;
+}
+
+void
+tree_settle(struct tree *t, struct problems *p)
+{
+	if (t->pending != NULL)
+		agree_finish(t->pending, p);
+	t->pending = NULL;
 }

@@ -68,15 +68,20 @@ struct node {
  * Loads path with all @include (glob patterns expanded in byte order) into one tree.
  * NULL if it cannot be read at all; a tree with errors in p is still returned where reading can go
  * on, so that later checks may find more: a word without quotes is taken for a string, a repeated key
- * stands in the tree twice (the second one used, node_get gives the first). With no error in p,
- * libconfig has read the same. The tree is freed with tree_free, before its sources.
+ * stands in the tree twice (the second one used, node_get gives the first). With no error in p
+ * behind tree_settle, libconfig has read the same. The tree is freed with tree_free, before its sources.
  * Relative @include paths start at the folder of path, and so do those of the included
  * files: the dir of every source of one tree is that folder.
  */
 struct tree;
 struct tree *tree_load(struct sources *s, const char *path, const char *display, struct place at,
 		       struct problems *p);
-/* The same for a source that is there already (tests, fuzzing). from->dir NULL: it may include nothing. */
+/*
+ * A large file is compared with libconfig's reading beside what the caller does with the tree: nothing may come
+ * of it before this, which waits for the end and adds the problem (E130) if there is one. May be called again.
+ */
+void tree_settle(struct tree *t, struct problems *p);
+/* tree_load and tree_settle for a source that is there already (tests, fuzzing). from->dir NULL: it may include nothing. */
 struct tree *tree_parse(struct sources *s, struct source *from, struct problems *p);
 struct node *tree_root(struct tree *t);
 const struct source *tree_source(struct tree *t); /* the main file */

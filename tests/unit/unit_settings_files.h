@@ -48,6 +48,8 @@ loaded_file(struct loaded *l, const char *path)
 	problems_init(&l->problems);
 	l->tree =
 	    tree_load(&l->sources, path, slash != NULL ? slash + 1 : path, nowhere, &l->problems);
+	if (l->tree != NULL)
+		tree_settle(l->tree, &l->problems);
 }
 
 static inline void

@@ -268,7 +268,7 @@ test_table(void)
 static void
 test_big(void)
 {
-	static const unsigned sizes[] = {63, 64, 65, 127, 128, 129, 1000};
+	static const unsigned sizes[] = {15, 16, 17, 32, 33, 63, 64, 65, 127, 128, 129, 1000};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct buffer b = {0};
@@ -282,7 +282,10 @@ test_big(void)
 		buffer_puts(&b, "\n}; list = (\n");
 		for (unsigned n = 0; n < sizes[i]; n++)
 			buffer_putf(&b, "%s { n = %u /* ) */ }", n > 0 ? " , # (\n" : "", n);
-		buffer_puts(&b, " ) after = ( ( 1 ), 2 )\n");
+		buffer_puts(&b, " ) deep = ( 0, { few = 1; many: {\n");
+		for (unsigned n = 0; n < sizes[i]; n++)
+			buffer_putf(&b, "m%u = %u%s", n, n, n % 2 ? "; " : " # }\n");
+		buffer_puts(&b, "} /* } */ } ) after = ( ( 1 ), 2 )\n");
 		loaded_text(&l, b.p, b.len);
 		CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "");
 		rules = node_get(tree_root(l.tree), "rules");
@@ -295,6 +298,38 @@ test_big(void)
 		loaded_free(&l);
 		buffer_free(&b);
 	}
+}
+
+/* Large enough to be compared in a thread, while names are looked up here. */
+static void
+test_large(void)
+{
+	char dir[] = "/tmp/unit_tree.XXXXXX";
+	struct place nowhere = {0};
+	struct buffer b = {0};
+	struct loaded l = {0};
+	const char *path;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	buffer_puts(&b, "rules: (");
+	for (unsigned n = 0; n < 20000; n++)
+		buffer_putf(&b, "%s{ name = \"rule %u\"; n = %u }\n", n > 0 ? "," : "", n, n);
+	buffer_put(&b, ")", 2);
+	path = made_file(dir, "large.conf", b.p, 0644);
+	sources_init(&l.sources);
+	problems_init(&l.problems);
+	l.tree = tree_load(&l.sources, path, "large.conf", nowhere, &l.problems);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(l.tree);
+	CU_ASSERT_PTR_NOT_NULL(l.tree->pending);
+	for (struct node *n = node_get(tree_root(l.tree), "rules")->first; n != NULL; n = n->next)
+		CU_ASSERT_PTR_NOT_NULL_FATAL(node_get(n, "name"));
+	tree_settle(l.tree, &l.problems);
+	CU_ASSERT_PTR_NULL(l.tree->pending);
+	CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "");
+	loaded_free(&l);
+	buffer_free(&b);
+	unlink(path);
+	rmdir(dir);
 }
 
 /* A duplicate far from its twin, and one that an index has to find. */
@@ -372,6 +407,17 @@ expect_disagreement(const char *text, size_t value_at, const char *patch, bool w
 	agree_check(l.tree, &l.problems);
 	CHECK_ROW((l.problems.errors == 1) == want, text);
 	CHECK_ROW(!want || strcmp(l.problems.list[0].code, "E130") == 0, text);
+	/* the same in a thread */
+	l.tree->pending = agree_start(l.tree);
+	CU_ASSERT_PTR_NOT_NULL(l.tree->pending);
+	tree_settle(l.tree, &l.problems);
+	CU_ASSERT_PTR_NULL(l.tree->pending);
+	CHECK_ROW(l.problems.errors == (want ? 2 : 0), text);
+	if (want) {
+		CU_ASSERT_STRING_EQUAL(l.problems.list[1].text, l.problems.list[0].text);
+		CU_ASSERT_STRING_EQUAL(l.problems.list[1].help, l.problems.list[0].help);
+	}
+	l.tree->pending = agree_start(l.tree); /* tree_free waits for it */
 	loaded_free(&l);
 }
 
@@ -398,6 +444,9 @@ test_agreement(void)
 	for (unsigned i = 0; i < 100; i++)
 		buffer_putf(&big, "r%02u = 1   \n", i);
 	buffer_put(&big, "", 1);
+	expect_disagreement(big.p, 11 * (BRANCH_MANY - 1) + 8, "/*", true);
+	expect_disagreement(big.p, 11 * (BRANCH_MANY - 1) + 8, "{", true);
+	expect_disagreement(big.p, 11 * BRANCH_MANY + 1, "x", true);
 	expect_disagreement(big.p, 11 * 63 + 8, "/*", true);
 	expect_disagreement(big.p, 11 * 63 + 8, "\"", true);
 	expect_disagreement(big.p, 11 * 63 + 8, "{", true);
@@ -425,6 +474,7 @@ main(void)
 			       {"includes too deep", test_depth},
 			       {"tables", test_table},
 			       {"big groups and lists", test_big},
+			       {"a large file", test_large},
 			       {"duplicates", test_duplicates},
 			       {"unknown keys", test_unknown},
 			       {"nesting", test_nesting},
