@@ -167,7 +167,7 @@ policy_good(struct dice *d, size_t rules)
 static void
 test_differential(void)
 {
-	unsigned long long wanted = number_from("SALLYPORT_PAIRS", 400000);
+	unsigned long long wanted = number_from("SALLYPORT_PAIRS", 1500000);
 	unsigned long long seed = number_from("SALLYPORT_SEED", 1);
 
 	for (; pairs < wanted; seed++) {
