@@ -25,7 +25,8 @@
 
 #define OWN_DESCRIPTORS 160 /* listeners, epoll, DNS, the relay's pipes */
 #define LOCALS_EVERY_MS 10000
-#define FAIR_SHARE 8 /* more than an eighth above the least loaded: the other first */
+#define FAIR_SHARE 8  /* more than an eighth above the least loaded: the other first ... */
+#define FAIR_SLACK 16 /* ... but not for so few: going to the end of the list costs two calls */
 
 struct image {
 	void *at;
@@ -208,8 +209,8 @@ arrived(struct listener *l, int fd, const struct endpoint *client)
 
 	session_begin(l, fd, client);
 	least = tally_least(walk.tally, worker.index);
-	if (walk.session_count > 1 && least != UINT32_MAX &&
-	    walk.session_count - 1 > least + least / FAIR_SHARE)
+	if (least != UINT32_MAX &&
+	    walk.session_count > (uint64_t)least + least / FAIR_SHARE + FAIR_SLACK)
 		listen_yield(l);
 }
 

@@ -72,11 +72,10 @@ conn_start(const struct endpoint *to, const struct addr *from)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = conn_sockaddr(to, &ss);
-	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, error;
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
 
 	if (fd == -1)
 		return -1;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	conn_inline_urgent(fd);
 	if (from != NULL && bind_source(fd, from) == -1)
 		goto fail;
@@ -115,6 +114,14 @@ conn_inline_urgent(int fd)
 	int on = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+}
+
+void
+conn_no_delay(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 void

@@ -15,8 +15,8 @@ socklen_t conn_sockaddr(const struct endpoint *e, struct sockaddr_storage *out);
 bool conn_endpoint(const struct sockaddr_storage *in, struct endpoint *out);
 
 /*
- * A non-blocking TCP socket with TCP_NODELAY, bound to `from` if not NULL (the port is chosen at
- * connect), that has begun to connect. -1 and errno: socket, bind or connect failed at once.
+ * A non-blocking TCP socket, bound to `from` if not NULL (the port is chosen at connect), that has
+ * begun to connect; Nagle's algorithm still holds small segments back (conn_no_delay). -1 and errno: socket, bind or connect failed at once.
  */
 int conn_start(const struct endpoint *to, const struct addr *from);
 /* What became of it, once writable: 0 or an errno. */
@@ -24,6 +24,8 @@ int conn_result(int fd);
 bool conn_local(int fd, struct endpoint *out);
 /* Urgent bytes of fd, and of what is accepted from it, stay where they are among the others. */
 void conn_inline_urgent(int fd);
+/* TCP_NODELAY. The first write needs none: there is no small segment on the way that it could wait for. */
+void conn_no_delay(int fd);
 /* The next close of fd sends RST, not FIN. */
 void conn_reset(int fd);
 

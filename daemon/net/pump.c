@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/conn.h"
+
 #define PIPE_BYTES (256 * 1024) /* more falls out of the cache between in and out */
 #define PIPES_MAX 64   /* a worker; 64 of 256 KiB: four workers stay under pipe-user-pages-soft */
 #define PIPES_SPARE 16 /* kept open between uses */
@@ -167,6 +169,18 @@ write_blocked(struct watch *to)
 		to->spare &= ~(uint32_t)END_READ_ONLY;
 }
 
+/* Many sessions write once, and spare the call. */
+static void
+no_delay(struct pump *p, int d)
+{
+	struct watch *to = &p->end[!d];
+
+	if ((to->spare & END_NAGLE) != 0 && p->bytes[d] > 0) {
+		conn_no_delay(to->fd);
+		to->spare &= ~(uint32_t)END_NAGLE;
+	}
+}
+
 static enum moved
 flush(struct pump *p, int d)
 {
@@ -176,6 +190,7 @@ flush(struct pump *p, int d)
 
 	if ((to->spare & END_WRITABLE) == 0)
 		return BLOCKED;
+	no_delay(p, d);
 	if (f->bulk)
 		/* No SPLICE_F_MORE: the last piece would wait 200 ms for a next one. */
 		n = splice(f->pipe->r, NULL, to->fd, NULL, f->held,
@@ -233,6 +248,7 @@ fill_by_copy(struct pump *p, int d, size_t *took)
 	} else if (f->full < FULL_READS)
 		f->full++;
 	if (to->spare & END_WRITABLE) {
+		no_delay(p, d);
 		sent = send(to->fd, pump_hot, (size_t)n, MSG_NOSIGNAL);
 		if (sent == -1) {
 			if (errno != EAGAIN && errno != EINTR)
@@ -404,7 +420,7 @@ pump_start(struct pump *p, const struct pump_calls *calls, uint64_t bytes[2], ui
 	p->end[PUMP_CLIENT].ready = client_ready;
 	p->end[PUMP_TARGET].ready = target_ready;
 	p->end[PUMP_CLIENT].spare |= END_WRITABLE;
-	p->end[PUMP_TARGET].spare |= END_WRITABLE;
+	p->end[PUMP_TARGET].spare |= END_WRITABLE | END_NAGLE;
 	run(p);
 }
 

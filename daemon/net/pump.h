@@ -23,6 +23,7 @@ enum {
 	END_WRITABLE = 2,
 	END_FIN_SEEN = 4,
 	END_URGENT = 16,   /* has sent urgent bytes: reads stop short at them, and that says nothing any more */
+	END_NAGLE = 32,    /* small segments wait for an acknowledgement: changed before the second write */
 	END_READ_ONLY = 8, /* registered with WATCH_TCP_READ; made WATCH_TCP when a write is short */
 };
 
