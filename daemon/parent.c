@@ -33,13 +33,13 @@
 #include "books/tally.h"
 #include "channel.h"
 #include "compile.h"
-#include "ledger.h"
 #include "notify.h"
 #include "privileges.h"
+#include "roles.h"
 #include "settings/settings.h"
-#include "worker.h"
 
 #define WORKERS_MAX 64
+#define CHILDREN_MAX (1 + ROLE_COUNT + WORKERS_MAX)
 #define IMAGES_KEPT 8  /* generations that a restarted ledger may need to name rules */
 #define START_MS 20000 /* for all children to be ready */
 #define LEDGER_DRAIN_MS 5000
@@ -86,8 +86,8 @@ static struct {
 	struct bound bound;
 	int signals, tally, desk, audit;
 	struct tally *counts;
-	struct child ledger, workers[WORKERS_MAX];
-	unsigned worker_count;
+	struct child ledger, workers[WORKERS_MAX], specialists[ROLE_COUNT];
+	unsigned worker_count, specialist_count;
 	struct grave graves[GRAVES];
 	/* a reload in progress */
 	pid_t compile_pid;
@@ -106,6 +106,30 @@ static int64_t
 now_ms(void)
 {
 	return clock_mono_ns() / NS_PER_MS;
+}
+
+/* All children, running or not: the ledger, the specialists, the workers; NULL behind the last. */
+static struct child *
+child_at(unsigned i)
+{
+	if (i == 0)
+		return &parent.ledger;
+	i--;
+	if (i < parent.specialist_count)
+		return &parent.specialists[i];
+	i -= parent.specialist_count;
+	return i < parent.worker_count ? &parent.workers[i] : NULL;
+}
+
+#define CHILD_NAME 32
+static const char *
+child_name(const struct child *c, char buf[CHILD_NAME])
+{
+	if (c->role == ROLE_WORKER)
+		snprintf(buf, CHILD_NAME, "%s %u", roles[c->role].word, c->index);
+	else
+		snprintf(buf, CHILD_NAME, "%s", roles[c->role].word);
+	return buf;
 }
 
 /* ---- COMPILE ------------------------------------------------------------------------------ */
@@ -243,14 +267,15 @@ static bool
 send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds,
 	unsigned n)
 {
+	char name[CHILD_NAME];
+
 	if (c->pid == 0)
 		return false;
 	if (channel_send(&c->channel, type, body, len, fds, n))
 		return true;
 	/* It has not read for long, and must not go on without knowing this; its successor is told
 	 * all. */
-	log_error("cannot tell %s %u, it is ended: %s",
-		  c->role == ROLE_WORKER ? "worker" : "ledger", c->index, strerror(errno));
+	log_error("cannot tell %s, it is ended: %s", child_name(c, name), strerror(errno));
 	kill(c->pid, SIGKILL);
 	return false;
 }
@@ -323,7 +348,7 @@ leave_terminal(void)
 static void
 become(struct child *c, int fd)
 {
-	char role[32], name[16]; /* all of a name that the kernel keeps */
+	char role[CHILD_NAME], name[16]; /* all of a name that the kernel keeps */
 	sigset_t none;
 
 	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
@@ -333,13 +358,11 @@ become(struct child *c, int fd)
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (c->role == ROLE_WORKER) {
-		snprintf(role, sizeof role, "worker %u", c->index);
-		snprintf(name, sizeof name, "sally-worker-%u", c->index);
-	} else {
-		snprintf(role, sizeof role, "ledger");
-		snprintf(name, sizeof name, "sally-ledger");
-	}
+	child_name(c, role);
+	if (c->role == ROLE_WORKER)
+		snprintf(name, sizeof name, "%s-%u", roles[c->role].process, c->index);
+	else
+		snprintf(name, sizeof name, "%s", roles[c->role].process);
 	prctl(PR_SET_NAME, name);
 	privileges_close_all(fd);
 	if (!parent.options.foreground)
@@ -347,7 +370,7 @@ become(struct child *c, int fd)
 	log_open(role, parent.options.foreground, log_most());
 	if (!privileges_drop(&parent.account))
 		exit(EXIT_CANNOT_START);
-	exit(c->role == ROLE_WORKER ? worker_run(fd, c->index) : ledger_run(fd));
+	exit(roles[c->role].run(fd, c->index));
 }
 
 static bool
@@ -407,6 +430,16 @@ start_ledger(void)
 		if (parent.workers[i].books != -1)
 			send_books(l, &parent.workers[i]);
 	send_to(l, IPC_AUDIT_FILE, NULL, 0, &parent.audit, 1);
+	return true;
+}
+
+/* Settings and policy, and what else each needs. As start_ledger. */
+static bool
+start_specialist(struct child *c)
+{
+	if (!spawn(c))
+		return false;
+	send_policy(c, &parent.images[0]);
 	return true;
 }
 
@@ -498,6 +531,7 @@ static void
 plan_restart(struct child *c)
 {
 	int64_t now = now_ms(), wait = 0;
+	char name[CHILD_NAME];
 
 	if (now - c->started_ms < QUICK_DEATH_MS) {
 		if (c->quick_deaths < 20)
@@ -511,20 +545,20 @@ plan_restart(struct child *c)
 		c->quick_deaths = 0;
 	c->restart_ms = now + wait + (wait == 0); /* 0 means none */
 	if (wait > 0)
-		log_warning("%s %u keeps dying, restarted in %" PRId64 " ms",
-			    c->role == ROLE_WORKER ? "worker" : "ledger", c->index, wait);
+		log_warning("%s keeps dying, restarted in %" PRId64 " ms", child_name(c, name),
+			    wait);
 }
 
 static void
 tell_death(const struct child *c, int status)
 {
-	const char *who = c->role == ROLE_WORKER ? "worker" : "ledger";
+	char name[CHILD_NAME];
 
 	if (WIFSIGNALED(status))
-		log_error("%s %u (pid %d) was ended by signal %d (%s)", who, c->index, (int)c->pid,
-			  WTERMSIG(status), strsignal(WTERMSIG(status)));
+		log_error("%s (pid %d) was ended by signal %d (%s)", child_name(c, name),
+			  (int)c->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) != 0 || !parent.draining)
-		log_error("%s %u (pid %d) ended with status %d", who, c->index, (int)c->pid,
+		log_error("%s (pid %d) ended with status %d", child_name(c, name), (int)c->pid,
 			  WEXITSTATUS(status));
 }
 
@@ -547,6 +581,18 @@ workers_left(void)
 		if (parent.workers[i].pid != 0)
 			return true;
 	return false;
+}
+
+/* Nobody is left to ask them. */
+static void
+dismiss_specialists(void)
+{
+	struct ipc_drain body = {0};
+
+	for (unsigned i = 0; i < parent.specialist_count; i++) {
+		parent.specialists[i].restart_ms = 0;
+		send_to(&parent.specialists[i], IPC_DRAIN, &body, sizeof body, NULL, 0);
+	}
 }
 
 /* One that is dead at the moment is drained when it has been restarted. */
@@ -579,8 +625,10 @@ worker_died(struct child *w, int status)
 	}
 	if (!parent.draining)
 		plan_restart(w);
-	else if (!workers_left())
+	else if (!workers_left()) {
+		dismiss_specialists();
 		drain_ledger();
+	}
 }
 
 /* Also while draining: what the workers told must be written. */
@@ -613,8 +661,10 @@ child_died(struct child *c, int status)
 	c->ready = false;
 	if (c->role == ROLE_WORKER)
 		worker_died(c, status);
-	else
+	else if (c->role == ROLE_LEDGER)
 		ledger_died(c, status);
+	else if (!parent.draining)
+		plan_restart(c);
 }
 
 static void
@@ -629,6 +679,17 @@ restart_due(void)
 			plan_restart(l);
 		else if (parent.draining && !workers_left())
 			drain_ledger();
+	}
+	for (unsigned i = 0; i < parent.specialist_count; i++) {
+		struct child *c = &parent.specialists[i];
+		char name[CHILD_NAME];
+
+		if (c->restart_ms == 0 || now < c->restart_ms)
+			continue;
+		if (!start_specialist(c))
+			plan_restart(c);
+		else
+			log_notice("%s was restarted (pid %d)", child_name(c, name), (int)c->pid);
 	}
 	for (unsigned i = 0; i < parent.worker_count; i++) {
 		struct child *w = &parent.workers[i];
@@ -732,6 +793,9 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		    &parent.images[0]); /* it must know the rules before it hears of them */
 	if (strcmp(old.audit.file, parent.settings->audit.file) != 0)
 		renew_audit_file();
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		if (parent.specialists[i].pid != 0)
+			send_policy(&parent.specialists[i], &parent.images[0]);
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].pid != 0) {
 			send_policy(&parent.workers[i], &parent.images[0]);
@@ -804,11 +868,12 @@ announce(void)
 static bool
 all_ready(void)
 {
-	bool ready = parent.ledger.ready;
+	struct child *c;
 
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		ready = ready && parent.workers[i].ready;
-	return ready;
+	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		if (!c->ready)
+			return false;
+	return true;
 }
 
 static void
@@ -851,6 +916,7 @@ static void
 child_ready(struct child *c)
 {
 	static struct message m;
+	char name[CHILD_NAME];
 	int got;
 
 	while (c->pid != 0) {
@@ -862,8 +928,7 @@ child_ready(struct child *c)
 			return;
 		}
 		if (got == -1) {
-			log_error("illegal message from %s %u, it is ended",
-				  c->role == ROLE_WORKER ? "worker" : "the ledger", c->index);
+			log_error("illegal message from %s, it is ended", child_name(c, name));
 			kill(c->pid, SIGKILL);
 			return;
 		}
@@ -911,13 +976,16 @@ drain(bool quickly)
 		if (parent.workers[i].pid != 0)
 			send_to(&parent.workers[i], IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
-	if (!workers_left())
+	if (!workers_left()) {
+		dismiss_specialists();
 		drain_ledger();
+	}
 }
 
 static void
 reap(void)
 {
+	struct child *c;
 	pid_t pid;
 	int status;
 
@@ -932,11 +1000,9 @@ reap(void)
 			}
 			continue;
 		}
-		if (pid == parent.ledger.pid)
-			child_died(&parent.ledger, status);
-		for (unsigned i = 0; i < parent.worker_count; i++)
-			if (pid == parent.workers[i].pid)
-				child_died(&parent.workers[i], status);
+		for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+			if (pid == c->pid)
+				child_died(c, status);
 	}
 }
 
@@ -987,32 +1053,27 @@ take_signals(void)
 static void
 force(void)
 {
+	struct child *c;
+
 	log_warning("not all ended in time, the rest is ended by force");
 	parent.force_ms = 0;
 	parent.forced = true;
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].pid != 0)
-			kill(parent.workers[i].pid, SIGKILL);
-	if (parent.ledger_draining && parent.ledger.pid != 0)
-		kill(parent.ledger.pid, SIGKILL);
+	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		if (c->pid != 0 && (c->role != ROLE_LEDGER || parent.ledger_draining))
+			kill(c->pid, SIGKILL);
 }
 
 static int
 wait_ms(int64_t until)
 {
 	int64_t now = now_ms(), next = until;
-	const struct child *l = &parent.ledger;
+	const struct child *c;
 
 	if (parent.force_ms != 0 && (next == 0 || parent.force_ms < next))
 		next = parent.force_ms;
-	if (l->restart_ms != 0 && (next == 0 || l->restart_ms < next))
-		next = l->restart_ms;
-	for (unsigned i = 0; i < parent.worker_count; i++) {
-		int64_t at = parent.workers[i].restart_ms;
-
-		if (at != 0 && (next == 0 || at < next))
-			next = at;
-	}
+	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		if (c->restart_ms != 0 && (next == 0 || c->restart_ms < next))
+			next = c->restart_ms;
 	if (next == 0)
 		return -1;
 	return next > now ? (int)(next - now) : 0;
@@ -1022,23 +1083,19 @@ wait_ms(int64_t until)
 static void
 round_once(int64_t until)
 {
-	struct pollfd fds[WORKERS_MAX + 3];
-	struct child *of[WORKERS_MAX + 3] = {NULL};
+	struct pollfd fds[CHILDREN_MAX + 2];
+	struct child *of[CHILDREN_MAX + 2] = {NULL};
+	struct child *c;
 	unsigned n = 0;
 
 	fds[n++] = (struct pollfd){.fd = parent.signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = parent.compile_pid != 0 ? parent.compile.fd : -1,
 				   .events = POLLIN};
 	/* A child that is gone is told by SIGCHLD: its closed channel must not keep us awake. */
-	if (parent.ledger.pid != 0) {
-		of[n] = &parent.ledger;
-		fds[n++] = (struct pollfd){.fd = parent.ledger.channel.fd, .events = POLLIN};
-	}
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].pid != 0) {
-			of[n] = &parent.workers[i];
-			fds[n++] =
-			    (struct pollfd){.fd = parent.workers[i].channel.fd, .events = POLLIN};
+	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		if (c->pid != 0) {
+			of[n] = c;
+			fds[n++] = (struct pollfd){.fd = c->channel.fd, .events = POLLIN};
 		}
 	if (poll(fds, n, wait_ms(until)) == -1 && errno != EINTR) {
 		log_error("cannot poll: %s", strerror(errno));
@@ -1078,6 +1135,27 @@ wait_ready(void)
 	return all_ready();
 }
 
+/* Those that this configuration wants. */
+static bool
+start_specialists(void)
+{
+	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL};
+
+	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
+		const struct role *r = &roles[all[i]];
+		struct child *c = &parent.specialists[parent.specialist_count];
+
+		if (r->run == NULL || (r->wanted != NULL && !r->wanted(parent.settings)))
+			continue;
+		*c = (struct child){.role = all[i], .books = -1, .bell = -1};
+		c->channel.fd = -1;
+		parent.specialist_count++;
+		if (!start_specialist(c))
+			return false;
+	}
+	return true;
+}
+
 static bool
 start_children(void)
 {
@@ -1090,7 +1168,7 @@ start_children(void)
 	}
 	parent.ledger = (struct child){.role = ROLE_LEDGER, .books = -1, .bell = -1};
 	parent.ledger.channel.fd = -1;
-	if (!start_ledger())
+	if (!start_ledger() || !start_specialists())
 		return false;
 	parent.worker_count =
 	    parent.settings->workers != 0 ? parent.settings->workers : processors();
@@ -1111,12 +1189,11 @@ static int
 fail(int status)
 {
 	char byte = (char)status;
+	struct child *c;
 
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].pid != 0)
-			kill(parent.workers[i].pid, SIGKILL);
-	if (parent.ledger.pid != 0)
-		kill(parent.ledger.pid, SIGKILL);
+	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		if (c->pid != 0)
+			kill(c->pid, SIGKILL);
 	if (parent.options.ready_fd != -1 && write(parent.options.ready_fd, &byte, 1) != 1)
 		log_debug("nobody waited for readiness");
 	return status;
@@ -1139,8 +1216,12 @@ parent_check(const char *path)
 static bool
 ended(void)
 {
-	return parent.draining && !workers_left() && parent.ledger.pid == 0 &&
-	       parent.ledger.restart_ms == 0 && parent.compile_pid == 0;
+	struct child *c;
+
+	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		if (c->pid != 0)
+			return false;
+	return parent.draining && parent.ledger.restart_ms == 0 && parent.compile_pid == 0;
 }
 
 int

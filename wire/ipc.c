@@ -11,6 +11,8 @@
 #define W (1 << ROLE_WORKER)
 #define L (1 << ROLE_LEDGER)
 #define C (1 << ROLE_COMPILE)
+#define A (1 << ROLE_AUTHENTICATOR)
+#define K (1 << ROLE_CONTROL)
 
 #define EMPTY 0, 0
 #define ONE(type) sizeof(struct type), sizeof(struct type)
@@ -22,18 +24,24 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_TALLY] = {"tally", P, W | L, EMPTY, 1, 2},
     [IPC_LISTENERS] = {"listeners", P, W, offsetof(struct ipc_listeners, list),
 		       sizeof(struct ipc_listeners), 0, IPC_MAX_FDS},
-    [IPC_POLICY] = {"policy", P, W | L, ONE(ipc_policy), 2, 2},
+    [IPC_POLICY] = {"policy", P, W | L | A | K, ONE(ipc_policy), 2, 2},
     [IPC_START] = {"start", P, W, EMPTY, 0, 0},
-    [IPC_DRAIN] = {"drain", P, W | L, ONE(ipc_drain), 0, 0},
+    [IPC_DRAIN] = {"drain", P, W | L | A | K, ONE(ipc_drain), 0, 0},
     [IPC_WORKER_GONE] = {"worker-gone", P, L, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, EMPTY, 1, 1},
     [IPC_POLICY_REFUSED] = {"policy-refused", P, L, ONE(ipc_compiled), 0, 0},
-    [IPC_READY] = {"ready", W | L, P, EMPTY, 0, 0},
+    [IPC_AUTH_CHANNEL] = {"auth-channel", P, W | A, ONE(ipc_books), 1, 1},
+    [IPC_AUTH_ASK] = {"auth-ask", W, A, sizeof(struct ipc_auth_ask),
+		      sizeof(struct ipc_auth_ask) + IPC_MAX_USER + IPC_MAX_SECRET + IPC_MAX_TOKEN,
+		      0, 0},
+    [IPC_AUTH_FORGET] = {"auth-forget", W, A, ONE(ipc_auth_forget), 0, 0},
+    [IPC_AUTH_ANSWER] = {"auth-answer", A, W, sizeof(struct ipc_auth_answer), IPC_MAX_BODY, 0, 0},
+    [IPC_READY] = {"ready", W | L | A | K, P, EMPTY, 0, 0},
     [IPC_POLICY_TAKEN] = {"policy-taken", W | L, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
     [IPC_BOOKS_CLOSED] = {"books-closed", L, P, ONE(ipc_books), 0, 0},
     [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
-    [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_BODY, 0, 0},
+    [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_TEXT, 0, 0},
 };
 
 size_t
@@ -69,10 +77,55 @@ tally_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 	return fds == (to == ROLE_LEDGER ? 2 : 1); /* the ledger's has its desk, too */
 }
 
+static bool
+ask_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	struct ipc_auth_ask ask;
+
+	(void)fds;
+	(void)to;
+	memcpy(&ask, body, sizeof ask);
+	return ask.kind >= ASK_PASSWORD && ask.kind <= ASK_GROUPS && ask.user_len <= IPC_MAX_USER &&
+	       ask.secret_len <= IPC_MAX_SECRET && ask.token_len <= IPC_MAX_TOKEN &&
+	       len == sizeof ask + ask.user_len + ask.secret_len + ask.token_len;
+}
+
+/* Names of at least one byte, each ended by NUL. */
+static bool
+groups_fit(const char *at, size_t len, uint32_t count)
+{
+	uint32_t seen = 0;
+
+	for (size_t i = 0; i < len; i++)
+		if (at[i] == 0) {
+			if (i == 0 || at[i - 1] == 0)
+				return false;
+			seen++;
+		}
+	return seen == count && (len == 0 || at[len - 1] == 0);
+}
+
+static bool
+answer_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	struct ipc_auth_answer a;
+
+	(void)fds;
+	(void)to;
+	memcpy(&a, body, sizeof a);
+	return a.result >= ANSWER_OK && a.result <= ANSWER_MORE && a.user_len <= IPC_MAX_USER &&
+	       a.groups_len <= IPC_MAX_GROUPS && a.token_len <= IPC_MAX_TOKEN &&
+	       a.exported_len <= IPC_MAX_TOKEN &&
+	       len == sizeof a + a.user_len + a.groups_len + a.token_len + a.exported_len &&
+	       groups_fit((const char *)body + sizeof a + a.user_len, a.groups_len, a.group_count);
+}
+
 /* What bounds alone cannot say. */
 static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds,
 					  enum ipc_role to) = {
     [IPC_TALLY] = tally_fits,
+    [IPC_AUTH_ASK] = ask_fits,
+    [IPC_AUTH_ANSWER] = answer_fits,
     [IPC_LISTENERS] = listeners_fit,
     [IPC_COMPILED] = compiled_fit,
 };

@@ -126,8 +126,8 @@ books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t s
 	head.worker = worker & 63;
 	head.generation = generation;
 	head.capacity = sessions + BOOKS_BACKLOG;
-	/* a card has at most two events on the way, so the ring can never be full */
-	head.ring_size = power_of_two(2 * head.capacity);
+	/* a card has no more events on the way, so the ring can never be full */
+	head.ring_size = power_of_two(EVENTS_A_CARD * head.capacity);
 	head.serial_seed = (uint32_t)session_seed & 0xffff;
 	head.born_ms = clock_wall_ns() / NS_PER_MS;
 	l = layout_of(head.capacity, head.ring_size);
@@ -149,8 +149,8 @@ static bool
 head_fits(const struct books_head *h, size_t size)
 {
 	return h->magic == BOOKS_MAGIC && h->capacity > 0 && h->capacity <= MOST_CARDS &&
-	       h->worker < 64 && h->ring_size >= 2 * h->capacity &&
-	       h->ring_size <= 4 * MOST_CARDS && (h->ring_size & (h->ring_size - 1)) == 0 &&
+	       h->worker < 64 && h->ring_size >= EVENTS_A_CARD * h->capacity &&
+	       h->ring_size <= 2 * EVENTS_A_CARD * MOST_CARDS && (h->ring_size & (h->ring_size - 1)) == 0 &&
 	       layout_of(h->capacity, h->ring_size).total == size;
 }
 
@@ -367,7 +367,8 @@ books_free_cards(const struct books *b)
 static bool
 is_last(uint32_t event)
 {
-	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END;
+	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END ||
+	       event == EVENT_DESTINATION;
 }
 
 static bool

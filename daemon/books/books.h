@@ -27,8 +27,16 @@
 enum card_state { CARD_FREE, CARD_OPEN, CARD_STARTED };
 
 /* event.action of AUDIT.md; the order is the wire form in the ring. */
-enum books_event { EVENT_NONE, EVENT_START, EVENT_DENY, EVENT_FAIL, EVENT_END, EVENT_COUNT };
-/* DENY, FAIL and END are last events: they give the card away. */
+enum books_event {
+	EVENT_NONE, EVENT_START, EVENT_DENY, EVENT_FAIL, EVENT_END,
+	EVENT_AUTH_SUCCESS, EVENT_AUTH_FAILURE, EVENT_LOCKOUT, /* each at most once a card */
+	EVENT_BIND_LISTEN, EVENT_BIND_ACCEPT,		       /* the same */
+	EVENT_PROGRESS,					       /* only while books_lag says that the last one is written */
+	EVENT_DESTINATION, /* one destination of a UDP association: a card of its own, told when it is over */
+	EVENT_COUNT
+};
+/* DENY, FAIL, END and DESTINATION are last events: they give the card away. */
+#define EVENTS_A_CARD 8 /* room in the ring for each card */
 
 /* Stage times, in microseconds; 0: the stage did not happen. */
 enum card_stage { STAGE_HANDSHAKE, STAGE_AUTH, STAGE_IDENT, STAGE_DNS, STAGE_CONNECT, STAGE_FIRST_BYTE, STAGE_TIMES };

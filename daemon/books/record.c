@@ -34,6 +34,17 @@ static const struct event_row events[EVENT_COUNT] = {
 		    "\033[1;31m"},
     [EVENT_FAIL] = {"session-fail", "\"connection\",\"end\"", "failure", "1", "fail", "\033[33m"},
     [EVENT_END] = {"session-end", "\"connection\",\"end\"", "success", "2", "close", "\033[36m"},
+    [EVENT_AUTH_SUCCESS] = {"auth-success", "\"info\"", "success", "3", "login", "\033[32m"},
+    [EVENT_AUTH_FAILURE] = {"auth-failure", "\"denied\"", "failure", "3", "login", "\033[1;31m"},
+    [EVENT_LOCKOUT] = {"lockout", "\"denied\"", "failure", "4", "lockout", "\033[1;31m"},
+    [EVENT_BIND_LISTEN] = {"bind-listen", "\"connection\",\"info\"", "success", "5", "listen",
+			   "\033[32m"},
+    [EVENT_BIND_ACCEPT] = {"bind-accept", "\"connection\",\"info\"", "success", "6", "accept",
+			   "\033[32m"},
+    [EVENT_PROGRESS] = {"session-progress", "\"connection\",\"info\"", "success", "7", "still",
+			"\033[36m"},
+    [EVENT_DESTINATION] = {"udp-destination", "\"connection\",\"info\"", "success", "8", "udp",
+			   "\033[36m"},
 };
 
 const char *

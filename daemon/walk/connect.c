@@ -5,6 +5,8 @@
 
 #include <errno.h>
 
+#include "net/conn.h"
+
 static enum ending
 ending_of(int error)
 {
@@ -100,6 +102,8 @@ connect_step(struct session *s)
 		s->card->flags |= CARD_HAS_ADDRESS;
 		return session_end(s, ending_of(a->dial.error));
 	}
+	if (!conn_local(session_target(s)->fd, &a->told))
+		return session_end(s, END_INTERNAL);
 	s->card->destination = a->dial.to[a->dial.winner];
 	s->card->flags |= CARD_HAS_ADDRESS;
 	s->card->rule = a->rules[a->dial.winner];

@@ -59,11 +59,16 @@ decide_step(struct session *s)
 	return session_end(s, END_DENIED);
 }
 
-bool
-decide_again(struct session *s)
+void
+decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_LEN + 1])
 {
-	struct card *c = s->card;
-	struct rules_facts f = {
+	const struct card *c = s->card;
+	const struct identity *who = s->identity;
+	char sent[256];
+	struct addr literal;
+	size_t len;
+
+	*f = (struct rules_facts){
 	    .known = FACT_ALL,
 	    .client = c->source,
 	    .listener = session_listener(s),
@@ -74,15 +79,30 @@ decide_again(struct session *s)
 	    .time = loop_wall_ns() / 1000000000,
 	    .self = &walk.self,
 	};
-	struct rules_answer answer;
-	char sent[256], name[NAME_MAX_LEN + 1];
-	struct addr literal;
-	size_t len = card_string(walk.books, c, CARD_NAME, sent);
-
-	if (len > 0 && name_canonical(sent, len, name, &f.name_len, &literal) == NAME_HOST)
-		f.name = name;
+	if (who != NULL) {
+		f->proven_by = who->proven_by;
+		f->proven_user = who->proven_user;
+		f->asserted_by = who->asserted_by;
+		f->asserted_user = who->asserted_user;
+		f->groups = who->groups;
+		f->group_count = who->group_count;
+		f->groups_failed = who->groups_failed;
+	}
+	len = card_string(walk.books, c, CARD_NAME, sent);
+	if (len > 0 && name_canonical(sent, len, name, &f->name_len, &literal) == NAME_HOST)
+		f->name = name;
 	else
-		f.name_len = 0;
+		f->name_len = 0;
+}
+
+bool
+decide_again(struct session *s)
+{
+	char name[NAME_MAX_LEN + 1];
+	struct rules_answer answer;
+	struct rules_facts f;
+
+	decide_facts(s, &f, name);
 	rules_evaluate(walk.policy, &f, &answer);
 	s->judged = walk.generation;
 	return answer.verdict == RULES_PERMIT;

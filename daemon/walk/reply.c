@@ -6,8 +6,6 @@
 
 #include <sys/socket.h>
 
-#include "net/conn.h"
-
 static size_t
 reply_bytes(const struct session *s, uint8_t code, const struct endpoint *at,
 	    uint8_t out[SOCKS5_REPLY_MAX])
@@ -25,13 +23,19 @@ tell(struct session *s, const uint8_t *bytes, size_t len)
 	return send(session_client(s)->fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
+bool
+reply_send(struct session *s, uint8_t code, const struct endpoint *at)
+{
+	uint8_t out[SOCKS5_REPLY_MAX];
+
+	return tell(s, out, reply_bytes(s, code, at, out));
+}
+
 enum step
 reply_step(struct session *s)
 {
 	struct card *c = s->card;
-	struct endpoint local;
-	uint8_t out[SOCKS5_REPLY_MAX];
-	size_t len;
+	const struct endpoint *told = &s->approach->told;
 
 	/* A new policy may have come while we connected. */
 	if (s->judged != walk.generation && !decide_again(s)) {
@@ -39,18 +43,15 @@ reply_step(struct session *s)
 		c->policy = walk.generation;
 		return session_end(s, END_DENIED);
 	}
-	if (!conn_local(session_target(s)->fd, &local))
-		return session_end(s, END_INTERNAL);
-	c->nat = local.addr;
-	c->nat_port = local.port;
+	c->nat = told->addr;
+	c->nat_port = told->port;
 	c->reply = c->version == 4 ? 90 : 0;
 	c->flags |= CARD_HAS_NAT | CARD_REPLIED;
 	c->told_ns = loop_wall_ns();
-	len = reply_bytes(s, c->reply, &local, out);
 	books_tell(walk.books, c, EVENT_START);
 	/* From here on it is a session: what goes wrong now is its end, not a refusal. */
 	s->stage = AT_RELAY;
-	if (!tell(s, out, len))
+	if (!reply_send(s, c->reply, told))
 		return session_end(s, END_CLIENT_RESET);
 	s->stage = AT_REPLY;
 	return STEP_NEXT;
@@ -76,14 +77,14 @@ bool
 reply_refusal(struct session *s)
 {
 	const struct ending_row *row = &endings[s->ending];
-	uint8_t out[SOCKS5_REPLY_MAX], code;
+	uint8_t code;
 
 	code = s->card->version == 4 ? row->socks4 : row->socks5;
 	if (s->card->version == 0 || code == 0)
 		return false;
 	if (s->card->version == 5 && !s->approach->greeted)
 		return refuse_greeting(s);
-	if (!tell(s, out, reply_bytes(s, code, NULL, out)))
+	if (!reply_send(s, code, NULL))
 		return false;
 	s->card->reply = code;
 	s->card->flags |= CARD_REPLIED;

@@ -38,7 +38,7 @@ static const struct {
     [AT_IDENTIFY] = {"identify", identify_step},
     [AT_RESOLVE] = {"resolve", resolve_step},
     [AT_DECIDE] = {"decide", decide_step},
-    [AT_OPEN] = {"open", connect_step},
+    [AT_OPEN] = {"open", open_step},
     [AT_REPLY] = {"reply", reply_step},
     [AT_RELAY] = {"relay", relay_step},
     [AT_ACCOUNT] = {"account", account_step},
@@ -69,6 +69,7 @@ session_free(struct session *s)
 	timer_stop(&s->timer);
 	if (walk.rejudge_at == s)
 		walk.rejudge_at = s->next;
+	free(s->identity);
 	*s->link = s->next;
 	if (s->next != NULL)
 		s->next->link = s->link;
@@ -417,6 +418,7 @@ session_new(void)
 	s->pump.end[PUMP_TARGET].fd = -1;
 	s->timer.link = NULL;
 	s->card = NULL;
+	s->identity = NULL;
 	s->end_by_ms = 0;
 	s->idle_ms = 0;
 	s->judged = 0;

@@ -40,6 +40,15 @@ enum stage {
 #define APPROACH_BYTES 4096
 #define APPROACH_IN 1536 /* the longest request, and some bytes sent early behind it */
 
+/* Who a session belongs to (POLICY semantics 5), as long as it lives: a new policy judges it again. */
+struct identity { /* one malloc, the strings behind it */
+	uint8_t proven_by, asserted_by; /* an AUTH_ bit or 0 */
+	bool groups_known, groups_failed;
+	const char *proven_user, *asserted_user; /* NULL: none */
+	size_t group_count;
+	const char *groups[];
+};
+
 struct session;
 struct approach {
 	struct session *session;
@@ -62,7 +71,8 @@ struct approach {
 	/* decide */
 	struct rules_answer answer;
 	int32_t rules[DIAL_ADDRESSES]; /* of each address to try */
-	/* open */
+	/* open: the stage says what the success reply tells */
+	struct endpoint told;
 	bool dialling, dialled;
 	uint32_t target_events;
 	struct addr egress4, egress6;
@@ -79,6 +89,7 @@ struct session {
 	struct timer timer;
 	struct card *card;	   /* NULL: all told, the client is only being let go */
 	struct approach *approach; /* NULL from the relay on */
+	struct identity *identity; /* NULL: nameless */
 	struct session *next, **link;
 	int64_t start_ns; /* monotonic */
 	int64_t end_by_ms; /* lifetime; 0: none. Before the relay: the deadline of the stage */
@@ -161,8 +172,19 @@ enum step connect_step(struct session *s);
 enum step reply_step(struct session *s);
 enum step relay_step(struct session *s);
 
+/* open.c: the stage of the request's command. */
+enum step open_step(struct session *s);
+
+/*
+ * decide.c: all that is known of a session whose request stands in its card: client, listener, version,
+ * command, identity, name, address, port, time, self. name: storage for the canonical name. The peer of a BIND and
+ * each destination of a UDP association are judged with these, and their own name, address and port.
+ */
+void decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_LEN + 1]);
 /* decide.c: judges a live session again under walk.policy; true: still allowed. */
 bool decide_again(struct session *s);
+/* reply.c: sends a reply (SOCKS4 or 5 as the session's version says); at NULL: no address. False: it did not go out. */
+bool reply_send(struct session *s, uint8_t code, const struct endpoint *at);
 /* reply.c: tells the client of a failure; false: there is nothing to tell or nobody to tell it to. */
 bool reply_refusal(struct session *s);
 /* account.c: the last record; gives the card and what was counted away. */

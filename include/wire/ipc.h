@@ -15,7 +15,9 @@
 
 #include "base/addr.h"
 
-enum ipc_role { ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_COUNT };
+enum ipc_role {
+	ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_AUTHENTICATOR, ROLE_CONTROL, ROLE_COUNT
+};
 
 enum ipc_type {
 	IPC_NONE,
@@ -30,6 +32,14 @@ enum ipc_type {
 	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash */
 	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
 	IPC_POLICY_REFUSED, /* ipc_compiled: a reload that failed; the old policy stays. ledger */
+	/* parent -> worker, authenticator */
+	IPC_AUTH_CHANNEL, /* ipc_books: which worker; 1 fd: the channel between that worker and the authenticator. Told
+			   * again when one of the two was restarted; the old channel is over then */
+	/* worker -> authenticator */
+	IPC_AUTH_ASK,	  /* ipc_auth_ask and its bytes */
+	IPC_AUTH_FORGET,  /* ipc_auth_forget: the client has left, no answer is wanted */
+	/* authenticator -> worker */
+	IPC_AUTH_ANSWER,  /* ipc_auth_answer and its bytes */
 	/* worker, ledger -> parent */
 	IPC_READY,	  /* empty */
 	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger */
@@ -51,12 +61,50 @@ struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
 struct ipc_drain { uint32_t within_ms; };
 struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /* wait status */ };
 struct ipc_audit_state { uint32_t state; /* 0 ok, 1 refusing, 2 dropping */ uint32_t error; /* errno */ uint64_t seq; };
+
+/* What a worker asks. Behind it stand user, secret and token, each of the length told; no NUL. */
+enum ipc_auth_kind {
+	ASK_PASSWORD = 1, /* user, secret: the password (RFC 1929) */
+	ASK_CHAP,	  /* user; secret: the client's response; token: our challenge */
+	ASK_GSSAPI,	  /* token: the client's; context: 0 at first, then that of the answer MORE */
+	ASK_GROUPS,	  /* user: of an asserted identity; only its groups are wanted */
+};
+struct ipc_auth_ask {
+	uint64_t ticket;  /* the worker's own; comes back in the answer */
+	struct endpoint client;
+	uint32_t kind;	  /* enum ipc_auth_kind */
+	uint32_t methods; /* AUTH_ bits (rules.h) that would do: for a password pam and file, one or both */
+	uint32_t context;
+	uint32_t user_len, secret_len, token_len;
+};
+enum ipc_auth_result { ANSWER_OK = 1, ANSWER_REFUSED, ANSWER_UNAVAILABLE, ANSWER_MORE /* GSSAPI: send token, ask again */ };
+/* Behind it stand user, groups (NUL-terminated names), token and exported. */
+struct ipc_auth_answer {
+	uint64_t ticket;
+	uint32_t result;       /* enum ipc_auth_result */
+	uint32_t proven_by;    /* one AUTH_ bit; ASK_GROUPS: 0 */
+	uint32_t locked;       /* this failure locked the user or source out: record it */
+	uint32_t groups_failed; /* the groups could not be looked up: they are undetermined */
+	uint32_t context;
+	uint32_t user_len;     /* as the policy shall see it */
+	uint32_t group_count, groups_len; /* Unix groups that the policy in force names */
+	uint32_t token_len;    /* GSSAPI: for the client */
+	uint32_t exported_len; /* GSSAPI, OK: gss_export_sec_context's token */
+	uint32_t reserved;
+};
+struct ipc_auth_forget { uint64_t ticket; };
+
 struct ipc_compiled { uint32_t ok; uint32_t errors, warnings, rules; uint8_t hash[32]; };
 
 /* The true length of ipc_listeners with so many in its list; longer or shorter ones are illegal. */
 size_t ipc_listeners_length(uint32_t count);
 
-#define IPC_MAX_BODY 16384
+#define IPC_MAX_BODY (136 * 1024) /* two GSSAPI tokens of 64 KiB, and more */
+#define IPC_MAX_TEXT 16384
+#define IPC_MAX_USER 255
+#define IPC_MAX_SECRET 255
+#define IPC_MAX_GROUPS 4096 /* bytes */
+#define IPC_MAX_TOKEN 65535
 #define IPC_MAX_FDS 64
 
 struct ipc_rule {

@@ -16,16 +16,18 @@ static const struct row {
     {IPC_BOOKS, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
     {IPC_TALLY, TO(PARENT), TO(WORKER), 0, 0, 1, 1},
     {IPC_TALLY, TO(PARENT), TO(LEDGER), 0, 0, 2, 2},
-    {IPC_POLICY, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
+    {IPC_POLICY, TO(PARENT), TO(WORKER) | TO(LEDGER) | TO(AUTHENTICATOR) | TO(CONTROL), 8, 8, 2, 2},
     {IPC_START, TO(PARENT), TO(WORKER), 0, 0, 0, 0},
-    {IPC_DRAIN, TO(PARENT), TO(WORKER) | TO(LEDGER), 4, 4, 0, 0},
+    {IPC_DRAIN, TO(PARENT), TO(WORKER) | TO(LEDGER) | TO(AUTHENTICATOR) | TO(CONTROL), 4, 4, 0, 0},
     {IPC_WORKER_GONE, TO(PARENT), TO(LEDGER), 12, 12, 0, 0},
     {IPC_AUDIT_FILE, TO(PARENT), TO(LEDGER), 0, 0, 1, 1},
     {IPC_POLICY_REFUSED, TO(PARENT), TO(LEDGER), 48, 48, 0, 0},
-    {IPC_READY, TO(WORKER) | TO(LEDGER), TO(PARENT), 0, 0, 0, 0},
+    {IPC_READY, TO(WORKER) | TO(LEDGER) | TO(AUTHENTICATOR) | TO(CONTROL), TO(PARENT), 0, 0, 0, 0},
     {IPC_POLICY_TAKEN, TO(WORKER) | TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
     {IPC_AUDIT_STATE, TO(LEDGER), TO(PARENT), 16, 16, 0, 0},
     {IPC_BOOKS_CLOSED, TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
+    {IPC_AUTH_CHANNEL, TO(PARENT), TO(WORKER) | TO(AUTHENTICATOR), 8, 8, 1, 1},
+    {IPC_AUTH_FORGET, TO(WORKER), TO(AUTHENTICATOR), 8, 8, 0, 0},
     {IPC_PROBLEMS, TO(COMPILE), TO(PARENT), 1, 16384, 0, 0},
 };
 
@@ -202,10 +204,81 @@ test_heads(void)
 }
 
 static bool
+ask_legal(struct ipc_auth_ask ask, size_t tail, unsigned from, unsigned to)
+{
+	static struct packet p;
+
+	build(&p, IPC_AUTH_ASK, NULL, sizeof ask + tail);
+	memcpy(p.bytes + sizeof(struct ipc_head), &ask, sizeof ask);
+	return legal(&p, 0, from, to);
+}
+
+static void
+test_ask(void)
+{
+	struct ipc_auth_ask ask = {
+	    .kind = ASK_PASSWORD, .user_len = 255, .secret_len = 255, .token_len = 65535};
+	size_t all = 255 + 255 + 65535;
+
+	CU_ASSERT(ask_legal(ask, all, ROLE_WORKER, ROLE_AUTHENTICATOR));
+	CU_ASSERT_FALSE(ask_legal(ask, all, ROLE_AUTHENTICATOR, ROLE_WORKER));
+	CU_ASSERT_FALSE(ask_legal(ask, all, ROLE_WORKER, ROLE_PARENT));
+	CU_ASSERT_FALSE(ask_legal(ask, all - 1, ROLE_WORKER, ROLE_AUTHENTICATOR));
+	ask.user_len = 256;
+	ask.secret_len = 254;
+	CU_ASSERT_FALSE(ask_legal(ask, all, ROLE_WORKER, ROLE_AUTHENTICATOR));
+	ask.user_len = 254;
+	ask.secret_len = 256;
+	CU_ASSERT_FALSE(ask_legal(ask, all, ROLE_WORKER, ROLE_AUTHENTICATOR));
+	ask = (struct ipc_auth_ask){.kind = ASK_GROUPS, .user_len = UINT32_MAX, .secret_len = 2};
+	CU_ASSERT_FALSE(ask_legal(ask, 1, ROLE_WORKER, ROLE_AUTHENTICATOR));
+	for (uint32_t kind = 0; kind <= ASK_GROUPS + 1; kind++) {
+		ask = (struct ipc_auth_ask){.kind = kind};
+		CU_ASSERT_EQUAL(ask_legal(ask, 0, ROLE_WORKER, ROLE_AUTHENTICATOR),
+				kind >= ASK_PASSWORD && kind <= ASK_GROUPS);
+	}
+}
+
+static bool
+answer_legal(struct ipc_auth_answer answer, const char *tail, size_t len)
+{
+	static struct packet p;
+
+	build(&p, IPC_AUTH_ANSWER, NULL, sizeof answer + len);
+	memcpy(p.bytes + sizeof(struct ipc_head), &answer, sizeof answer);
+	memcpy(p.bytes + sizeof(struct ipc_head) + sizeof answer, tail, len);
+	return legal(&p, 0, ROLE_AUTHENTICATOR, ROLE_WORKER);
+}
+
+static void
+test_answer(void)
+{
+	struct ipc_auth_answer a = {
+	    .result = ANSWER_OK, .user_len = 3, .group_count = 2, .groups_len = 6};
+
+	CU_ASSERT(answer_legal(a, "annx\0yyy", 9));
+	CU_ASSERT_FALSE(answer_legal(a, "annx\0yyy", 8));
+	CU_ASSERT_FALSE(answer_legal(a, "annx\0yyyy", 9)); /* the last has no end */
+	CU_ASSERT_FALSE(answer_legal(a, "ann\0xyyy", 9));  /* an empty name */
+	CU_ASSERT_FALSE(answer_legal(a, "annxyyyy\0", 9)); /* one only */
+	a.group_count = 1;
+	CU_ASSERT(answer_legal(a, "annxyyyy", 9));
+	a.result = 0;
+	CU_ASSERT_FALSE(answer_legal(a, "annxyyyy", 9));
+	a.result = ANSWER_MORE + 1;
+	CU_ASSERT_FALSE(answer_legal(a, "annxyyyy", 9));
+	a = (struct ipc_auth_answer){.result = ANSWER_REFUSED};
+	CU_ASSERT(answer_legal(a, "", 0));
+	a.user_len = 256;
+	CU_ASSERT_FALSE(answer_legal(a, "", 0));
+}
+
+static bool
 has_row(int type)
 {
-	/* these two have tests of their own */
-	if (type == IPC_LISTENERS || type == IPC_COMPILED)
+	/* these have tests of their own */
+	if (type == IPC_LISTENERS || type == IPC_COMPILED || type == IPC_AUTH_ASK ||
+	    type == IPC_AUTH_ANSWER)
 		return true;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].type == (enum ipc_type)type)
@@ -240,6 +313,8 @@ main(void)
 	    {"descriptors", test_descriptors},
 	    {"listeners", test_listeners},
 	    {"compiled", test_compiled},
+	    {"ask", test_ask},
+	    {"answer", test_answer},
 	    {"heads", test_heads},
 	    {"table", test_table},
 	    CU_TEST_INFO_NULL,

@@ -1,0 +1,23 @@
+/*
+ * daemon/roles.h - the table of processes: what each is called, what it runs, and whether these
+ * settings want it. The parent forks them all in the same way.
+ */
+#ifndef DAEMON_ROLES_H
+#define DAEMON_ROLES_H
+
+#include <stdbool.h>
+
+#include "settings/settings.h"
+#include "wire/ipc.h"
+
+struct role {
+	const char *word;    /* in the log; workers have their number behind it */
+	const char *process; /* as ps shows it; at most 15 bytes with the number */
+	/* The whole life of the process; its exit status. */
+	int (*run)(int channel, unsigned index);
+	/* NULL: always there. */
+	bool (*wanted)(const struct settings *s);
+};
+extern const struct role roles[ROLE_COUNT];
+
+#endif
