@@ -803,7 +803,8 @@ tell_dropped(void)
 
 	if (before == 0 || stuck())
 		return;
-	snprintf(text, sizeof text, "%llu records were dropped", (unsigned long long)before);
+	snprintf(text, sizeof text, "%llu record%s dropped", (unsigned long long)before,
+		 before == 1 ? " was" : "s were");
 	if (!write_plain("audit-resume", "success", NULL, text))
 		return;
 	flush();

@@ -54,6 +54,8 @@ tell_passed(struct policy *p, const struct rules_facts *f, struct rules_explanat
 
 		if (unknown && out->answer.verdict == RULES_NEED)
 			continue; /* not passed over: it may still decide */
+		if (failed == NULL && !(p->rules[i].flags & RULE_DRY_RUN))
+			break; /* in need: no rule behind the first certain one is reached */
 		out->passed[out->passed_count++] =
 		    (struct rules_passed){(int32_t)i, failed != NULL ? failed : "mode"};
 	}

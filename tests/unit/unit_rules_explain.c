@@ -133,6 +133,35 @@ test_answers(void)
 	policy_unload(&l);
 }
 
+/* In need, rules behind the first certain one are not reached, so they are not passed over. */
+static void
+test_passed_in_need(void)
+{
+	static const char policy[] =
+	    "rules: {\n"
+	    "no: { action = \"deny\"; from = \"192.168.0.0/16\" }\n"
+	    "dry: { action = \"deny\"; mode = \"dry-run\" }\n"
+	    "maybe: { action = \"allow\"; to = \"*.example\" }\n"
+	    "rest: { action = \"deny\" }\n"
+	    "behind: { action = \"deny\"; from = \"192.168.0.0/16\" }\n"
+	    "}\n";
+	struct rules_facts f = ann("erp.example");
+	struct rules_explanation e;
+	struct loaded l;
+
+	policy_load_text(&l, policy);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(l.policy);
+	rules_explain(l.policy, &f, false, NULL, 0, true, &e);
+	CU_ASSERT_EQUAL(e.answer.verdict, RULES_NEED);
+	CU_ASSERT_EQUAL_FATAL(e.passed_count, 2);
+	CU_ASSERT_EQUAL(e.passed[0].rule, 0);
+	CU_ASSERT_STRING_EQUAL(e.passed[0].failed, "from");
+	CU_ASSERT_EQUAL(e.passed[1].rule, 1);
+	CU_ASSERT_STRING_EQUAL(e.passed[1].failed, "mode");
+	rules_explanation_free(&e);
+	policy_unload(&l);
+}
+
 static void
 test_reasons(void)
 {
@@ -173,6 +202,7 @@ main(void)
 	CU_TestInfo tests[] = {{"the first key that fails", test_failures},
 			       {"answers of DNS", test_answers},
 			       {"reasons", test_reasons},
+			       {"passed over while in need", test_passed_in_need},
 			       CU_TEST_INFO_NULL};
 
 	return suite_run("rules: explain", tests);
