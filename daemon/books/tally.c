@@ -54,7 +54,7 @@ int
 tally_create(uint32_t sessions)
 {
 	struct tally_head head = {.magic = TALLY_MAGIC, .slots = 1024};
-	uint64_t want = 4 * (uint64_t)(sessions == 0 ? UNLIMITED : sessions);
+	uint64_t want = 8 * (uint64_t)(sessions == 0 ? UNLIMITED : sessions);
 	int fd, error;
 
 	while (head.slots < want && head.slots < 1u << 26)
@@ -127,24 +127,44 @@ fold(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Keyed, so that nobody outside can choose sources that share a window. */
-static struct place
-place_of(const struct tally *t, const struct tally_limits *l, const struct addr *source)
+static uint64_t
+mix(const struct tally *t, const struct addr *a, uint64_t salt)
 {
-	unsigned bits = addr_is4(source) ? 96u + (l->prefix4 > 32 ? 32 : l->prefix4)
-					 : (l->prefix6 > 128 ? 128 : l->prefix6);
-	struct addr masked = addr_mask(source, bits);
-	struct place p;
 	uint64_t half[2], h;
 
-	memcpy(half, masked.b, sizeof(half));
+	memcpy(half, a->b, sizeof(half));
 	h = fold(half[0] ^ t->key[0], half[1] ^ t->key[1]);
-	h = fold(h ^ t->key[1] ^ bits, t->key[0] | 1);
+	return fold(h ^ t->key[1] ^ salt, t->key[0] | 1);
+}
+
+/* Keyed, so that nobody outside can choose sources that share a window. */
+static struct place
+place_at(const struct tally *t, uint64_t h)
+{
+	struct place p;
+
 	p.home = (uint32_t)h & t->mask;
 	p.print = fold(h ^ t->key[0], 0x9e3779b97f4a7c15u) << COUNT_BITS;
 	if (p.print == 0)
 		p.print = 1ULL << COUNT_BITS;
 	return p;
+}
+
+static struct addr
+source_of(const struct tally_limits *l, const struct addr *client, unsigned *bits)
+{
+	*bits = addr_is4(client) ? 96u + (l->prefix4 > 32 ? 32 : l->prefix4)
+				 : (l->prefix6 > 128 ? 128 : l->prefix6);
+	return addr_mask(client, *bits);
+}
+
+static struct place
+place_of(const struct tally *t, const struct tally_limits *l, const struct addr *client)
+{
+	unsigned bits;
+	struct addr source = source_of(l, client, &bits);
+
+	return place_at(t, mix(t, &source, bits));
 }
 
 static _Atomic uint64_t *
@@ -240,10 +260,9 @@ source_give(struct tally *t, const struct place *p)
 
 /* Counted also where there is no limit, so that a reload may bring one. */
 static bool
-source_take(struct tally *t, const struct tally_limits *l, const struct place *p)
+source_take(struct tally *t, const struct place *p, uint32_t most)
 {
-	uint64_t limit =
-	    l->per_source == 0 || l->per_source > COUNT_MASK ? COUNT_MASK : l->per_source;
+	uint64_t limit = most == 0 || most > COUNT_MASK ? COUNT_MASK : most;
 	int counted = source_count_up(t, p, limit);
 
 	if (counted < 0)
@@ -291,7 +310,7 @@ tally_take(struct tally *t, const struct tally_limits *l, const struct addr *sou
 		total_give(&t->head->sessions);
 		return TALLY_HANDSHAKES;
 	}
-	if (!source_take(t, l, &p)) {
+	if (!source_take(t, &p, l->per_source)) {
 		total_give(&t->head->handshakes);
 		total_give(&t->head->sessions);
 		return TALLY_SOURCE;
@@ -335,6 +354,51 @@ tally_source(const struct tally *t, const struct tally_limits *l, const struct a
 
 	return source_sum(t, &p);
 }
+
+/* -- beside the sessions ---------------------------------------------------------------------- */
+
+#define KIND_SHIFT 8 /* above the bits of a prefix */
+
+static struct place
+place_beside(const struct tally *t, const struct tally_limits *l, enum tally_kind kind,
+	     const struct addr *client, const struct addr *peer)
+{
+	unsigned bits = 128;
+	struct addr source = peer != NULL ? *client : source_of(l, client, &bits);
+	uint64_t h = mix(t, &source, bits | (uint64_t)kind << KIND_SHIFT);
+
+	return place_at(t, peer != NULL ? mix(t, peer, h) : h);
+}
+
+bool
+tally_beside_take(struct tally *t, const struct tally_limits *l, enum tally_kind kind,
+		  const struct addr *client, const struct addr *peer, uint32_t most)
+{
+	struct place p = place_beside(t, l, kind, client, peer);
+
+	return source_take(t, &p, most);
+}
+
+void
+tally_beside_give(struct tally *t, const struct tally_limits *l, enum tally_kind kind,
+		  const struct addr *client, const struct addr *peer)
+{
+	struct place p = place_beside(t, l, kind, client, peer);
+
+	source_give(t, &p);
+}
+
+uint32_t
+tally_beside(const struct tally *t, const struct tally_limits *l, enum tally_kind kind,
+	     const struct addr *client, const struct addr *peer)
+{
+	struct place p = place_beside(t, l, kind, client, peer);
+
+	return source_sum(t, &p);
+}
+
+/* -- the workers ---------------------------------------------------------------------------------
+ */
 
 static void
 set_bit(_Atomic uint64_t *set, unsigned worker, bool on)

@@ -48,4 +48,17 @@ uint32_t tally_sessions(const struct tally *t);
 uint32_t tally_handshakes(const struct tally *t);
 uint32_t tally_source(const struct tally *t, const struct tally_limits *l, const struct addr *source);
 
+/*
+ * What a client has beside its sessions, in all workers: doors of BIND, UDP associations, and live CONNECTs
+ * to one peer (bind.require-primary). peer NULL: by source, masked as above; else by exactly this pair. most 0: no limit.
+ * False: no more. What was taken is given back with the same words.
+ */
+enum tally_kind { TALLY_BINDS = 1, TALLY_ASSOCIATIONS, TALLY_PRIMARIES };
+bool tally_beside_take(struct tally *t, const struct tally_limits *l, enum tally_kind kind, const struct addr *client,
+		       const struct addr *peer, uint32_t most);
+void tally_beside_give(struct tally *t, const struct tally_limits *l, enum tally_kind kind, const struct addr *client,
+		       const struct addr *peer);
+uint32_t tally_beside(const struct tally *t, const struct tally_limits *l, enum tally_kind kind,
+		      const struct addr *client, const struct addr *peer);
+
 #endif

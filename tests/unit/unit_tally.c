@@ -198,6 +198,56 @@ test_crowd(void)
 	close(fd);
 }
 
+/* Doors, associations and primaries are counted each by itself, and never as sessions. */
+static void
+test_beside(void)
+{
+	struct tally_limits l = {.per_source = 1, .prefix4 = 24, .prefix6 = 64};
+	int fd = tally_create(100);
+	struct tally *t = tally_map(fd), *u = tally_map(fd);
+	struct addr a = v4(0x0a000001), neighbour = v4(0x0a0000fe), far = v4(0x0a000101);
+	struct addr peer = v4(0xc0000201), other = v4(0xc0000202);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(u);
+	/* by source: the prefix counts, in every worker */
+	CU_ASSERT_TRUE(tally_beside_take(t, &l, TALLY_BINDS, &a, NULL, 2));
+	CU_ASSERT_TRUE(tally_beside_take(u, &l, TALLY_BINDS, &neighbour, NULL, 2));
+	CU_ASSERT_FALSE(tally_beside_take(t, &l, TALLY_BINDS, &a, NULL, 2));
+	CU_ASSERT_TRUE(tally_beside_take(t, &l, TALLY_BINDS, &far, NULL, 2));
+	CU_ASSERT_EQUAL(tally_beside(u, &l, TALLY_BINDS, &a, NULL), 2);
+	CU_ASSERT_EQUAL(tally_beside(u, &l, TALLY_ASSOCIATIONS, &a, NULL), 0);
+	CU_ASSERT_TRUE(tally_beside_take(t, &l, TALLY_ASSOCIATIONS, &a, NULL, 1));
+	CU_ASSERT_FALSE(tally_beside_take(t, &l, TALLY_ASSOCIATIONS, &neighbour, NULL, 1));
+	/* no limit; a limit that a reload lowered below what is there */
+	CU_ASSERT_TRUE(tally_beside_take(t, &l, TALLY_BINDS, &a, NULL, 0));
+	CU_ASSERT_FALSE(tally_beside_take(t, &l, TALLY_BINDS, &a, NULL, 1));
+	CU_ASSERT_EQUAL(tally_beside(t, &l, TALLY_BINDS, &a, NULL), 3);
+	/* by pair: exactly these two */
+	CU_ASSERT_TRUE(tally_beside_take(t, &l, TALLY_PRIMARIES, &a, &peer, 0));
+	CU_ASSERT_EQUAL(tally_beside(u, &l, TALLY_PRIMARIES, &a, &peer), 1);
+	CU_ASSERT_EQUAL(tally_beside(u, &l, TALLY_PRIMARIES, &a, &other), 0);
+	CU_ASSERT_EQUAL(tally_beside(u, &l, TALLY_PRIMARIES, &neighbour, &peer), 0);
+	CU_ASSERT_EQUAL(tally_beside(u, &l, TALLY_PRIMARIES, &peer, &a), 0);
+	/* none of them is a session */
+	CU_ASSERT_EQUAL(tally_sessions(t), 0);
+	CU_ASSERT_EQUAL(tally_source(t, &l, &a), 0);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+	CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_SOURCE);
+	CU_ASSERT_EQUAL(tally_beside(t, &l, TALLY_BINDS, &a, NULL), 3);
+	/* given back, and never below zero */
+	for (int i = 0; i < 4; i++)
+		tally_beside_give(u, &l, TALLY_BINDS, &neighbour, NULL);
+	tally_beside_give(u, &l, TALLY_PRIMARIES, &a, &peer);
+	CU_ASSERT_EQUAL(tally_beside(t, &l, TALLY_BINDS, &a, NULL), 0);
+	CU_ASSERT_EQUAL(tally_beside(t, &l, TALLY_BINDS, &far, NULL), 1);
+	CU_ASSERT_EQUAL(tally_beside(t, &l, TALLY_PRIMARIES, &a, &peer), 0);
+	CU_ASSERT_EQUAL(tally_source(t, &l, &a), 1);
+	tally_unmap(t);
+	tally_unmap(u);
+	close(fd);
+}
+
 static void
 test_not_a_tally(void)
 {
@@ -214,11 +264,14 @@ test_not_a_tally(void)
 int
 main(void)
 {
-	static CU_TestInfo tests[] = {
-	    {"totals", test_totals},   {"handshakes", test_handshakes},
-	    {"sources", test_sources}, {"many sources", test_many_sources},
-	    {"crowd", test_crowd},     {"not a tally", test_not_a_tally},
-	    CU_TEST_INFO_NULL};
+	static CU_TestInfo tests[] = {{"totals", test_totals},
+				      {"handshakes", test_handshakes},
+				      {"sources", test_sources},
+				      {"many sources", test_many_sources},
+				      {"crowd", test_crowd},
+				      {"beside the sessions", test_beside},
+				      {"not a tally", test_not_a_tally},
+				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"tally", NULL, NULL, NULL, NULL, tests},
 					CU_SUITE_INFO_NULL};
 	unsigned failed;
