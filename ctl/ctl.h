@@ -88,5 +88,6 @@ int show_run(struct ctl_call *call);
 int test_run(struct ctl_call *call);
 int help_run(struct ctl_call *call);
 int settings_run(struct ctl_call *call);
+int table_run(struct ctl_call *call);
 
 #endif

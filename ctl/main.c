@@ -14,6 +14,7 @@
 #include "ctl/ctl.h"
 
 #define OPERAND_CODE "[CODE|COMMAND]"
+#define OPERANDS_TABLE "list|test NAME VALUE|replace NAME FILE"
 
 static const struct ctl_option explain_options[] = {
     {"from", 0, "ADDRESS", "the client's address"},
@@ -62,6 +63,16 @@ const struct ctl_command ctl_commands[] = {
      "passed. What cannot be decided is told as such.\n"
      "Exit status 0 if nothing was found, 1 if there are findings.",
      NULL, 0, 0, lint_run},
+    {"table", OPERANDS_TABLE, "ask tables and replace them",
+     "list: the tables that the policy reads, and the objects that they stand in.\n"
+     "test: is VALUE in the object NAME, and by which line? VALUE is an address or a\n"
+     "prefix, the name of a host, tcp/443, a user or unix:GROUP, or a time.\n"
+     "replace: FILE takes the place of the table that NAME reads, if the policy is good\n"
+     "with it; all errors of FILE are told. The table's mode and owner stay.\n"
+     "NAME is an object (with its section where several have the name: groups.staff, or\n"
+     "@staff) or a table as the policy writes it (file:tables/feed.txt).\n"
+     "Exit status 0 if VALUE is there or the table was replaced, 1 if not.",
+     NULL, 1, 3, table_run},
     {"test", "", "run the tests that stand in the policy",
      "Runs the tests of the policy's tests section and shows what came out.\n"
      "Exit status 0 if all passed, 1 if one failed.",

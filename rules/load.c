@@ -227,17 +227,22 @@ settle(struct rules_load *l)
 		drop_image(l);
 }
 
-bool
-rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now)
+static void
+begin(struct rules_load *l)
+{
+	memset(l, 0, sizeof(*l));
+	sources_init(&l->sources);
+	problems_init(&l->problems);
+	settings_defaults(&l->settings);
+}
+
+static bool
+load(struct rules_load *l, const char *path, bool need_settings, int64_t now)
 {
 	const char *slash = strrchr(path, '/'), *shown = slash ? slash + 1 : path;
 	struct place nowhere = {0}, whole = {0};
 	struct node *root;
 
-	memset(l, 0, sizeof(*l));
-	sources_init(&l->sources);
-	problems_init(&l->problems);
-	settings_defaults(&l->settings);
 	l->tree = tree_load(&l->sources, path, shown, nowhere, &l->problems);
 	if (!l->tree)
 		return false;
@@ -268,6 +273,23 @@ rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t n
 	settle(l);
 	problems_sort(&l->problems);
 	return l->problems.errors == 0 && l->image;
+}
+
+bool
+rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now)
+{
+	begin(l);
+	return load(l, path, need_settings, now);
+}
+
+bool
+rules_load_instead(struct rules_load *l, const char *path, int64_t now, const char *table,
+		   const char *file)
+{
+	begin(l);
+	l->sources.instead_of = table;
+	l->sources.instead = file;
+	return load(l, path, false, now);
 }
 
 void

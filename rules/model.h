@@ -84,6 +84,7 @@ struct object {
 	struct model_window *windows; size_t window_count; /* TIME */
 	const char **tables; size_t table_count;	   /* file: paths merged in, for reload and show */
 	const char **members; size_t member_count;	   /* as written, for show and lint */
+	struct place *member_places;
 	/* What the reader notes for later warnings; NULL: nothing. Holds for nested objects too. */
 	const struct model_remark *wide; /* a literal prefix shorter than a special range that it contains */
 	const struct model_remark *open; /* a network that confines nobody: public, or shorter than /8 (/16) */

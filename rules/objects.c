@@ -34,7 +34,7 @@ kind_of(enum object_kind k)
 
 /* ---- builders ------------------------------------------------------------------ */
 
-static void
+void
 builder_free(struct builder *b)
 {
 	struct vec *all[] = {&b->ranges,      &b->hosts,   &b->services, &b->users,
@@ -46,7 +46,7 @@ builder_free(struct builder *b)
 }
 
 /* What the builder holds becomes the object's own, sorted; returns how many values stood twice. */
-static size_t
+size_t
 builder_finish(struct reader *r, struct builder *b, struct object *o)
 {
 	size_t twice =
@@ -229,20 +229,19 @@ comment_at(const char *s, const char *stop)
 	return stop;
 }
 
-static void
-table_lines(struct reader *r, const struct kind *k, struct builder *b, const struct source *src)
+bool
+table_next(const struct source *src, struct table_cursor *c)
 {
-	const char *s = src->text, *end = src->text + src->len;
-	struct place at = {src->name, 0, 0, 0};
+	const char *end = src->text + src->len;
 
-	while (s < end) {
-		const char *line = s, *begin = s, *last;
-		const char *stop = memchr(s, '\n', (size_t)(end - s));
+	while (c->next < end) {
+		const char *line = c->next, *begin = line, *last;
+		const char *stop = memchr(line, '\n', (size_t)(end - line));
 
 		if (!stop)
 			stop = end;
-		s = stop + 1;
-		at.line++;
+		c->next = stop + 1;
+		c->at.line++;
 		while (line < stop && (*line == ' ' || *line == '\t'))
 			line++;
 		last = comment_at(line, stop);
@@ -250,10 +249,22 @@ table_lines(struct reader *r, const struct kind *k, struct builder *b, const str
 			last--;
 		if (last == line)
 			continue;
-		at.column = (unsigned)(line - begin) + 1;
-		at.width = (unsigned)(last - line);
-		table_line(r, k, b, line, (size_t)(last - line), at);
+		c->at.column = (unsigned)(line - begin) + 1;
+		c->at.width = (unsigned)(last - line);
+		c->value = line;
+		c->len = (size_t)(last - line);
+		return true;
 	}
+	return false;
+}
+
+void
+table_lines(struct reader *r, const struct kind *k, struct builder *b, const struct source *src)
+{
+	struct table_cursor c = {.next = src->text, .at = {src->name, 0, 0, 0}};
+
+	while (table_next(src, &c))
+		table_line(r, k, b, c.value, c.len, c.at);
 }
 
 static bool
@@ -289,7 +300,7 @@ table_read(struct reader *r, const struct kind *k, const char *path, const char 
 	return t;
 }
 
-static char *
+char *
 path_join(const char *dir, const char *path)
 {
 	char *p;
@@ -499,7 +510,7 @@ resolve(struct reader *r, struct declared *d)
 	    "a service or an array of services", "a user or an array of users",
 	    "a time window or an array of them"};
 	const struct node *e = NULL;
-	struct vec members = {0}, texts = {0};
+	struct vec members = {0}, texts = {0}, places = {0};
 	struct builder b = {0};
 
 	if (d->state != RESOLVE_NOT)
@@ -507,13 +518,17 @@ resolve(struct reader *r, struct declared *d)
 	d->state = RESOLVE_NOW;
 	while ((e = value_next(r, d->node, d->o->name, what[d->kind->kind], e)) != NULL) {
 		*(const char **)vec_add(&texts, sizeof(char *)) = e->string.s;
+		*(struct place *)vec_add(&places, sizeof(struct place)) = e->value;
 		member(r, d, &b, e, &members);
 	}
 	value_repeats(r, d->node);
 	builder_finish(r, &b, d->o);
 	builder_free(&b);
 	d->members = vec_keep(&members, sizeof(*d->members), r->m, &d->member_count);
+	d->o->member_places =
+	    vec_keep(&places, sizeof(*d->o->member_places), r->m, &d->o->member_count);
 	d->o->members = vec_keep(&texts, sizeof(*d->o->members), r->m, &d->o->member_count);
+	vec_free(&places);
 	vec_free(&members);
 	vec_free(&texts);
 	d->state = RESOLVE_DONE;

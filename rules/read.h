@@ -90,6 +90,20 @@ struct kind {
 extern const struct kind kinds[];
 #define KIND_COUNT 5
 
+/* What the builder holds becomes the object's own, sorted; returns how many values stood twice. */
+size_t builder_finish(struct reader *r, struct builder *b, struct object *o);
+void builder_free(struct builder *b);
+
+/* The values of a table's text, one after the other: begin with {.next = text, .at = {name}}. */
+struct table_cursor {
+	const char *next, *value;
+	size_t len;
+	struct place at; /* of value */
+};
+bool table_next(const struct source *src, struct table_cursor *c);
+void table_lines(struct reader *r, const struct kind *k, struct builder *b, const struct source *src);
+char *path_join(const char *dir, const char *path); /* malloc'd; an absolute path stays */
+
 const char *reader_word(struct reader *r, const char *s, size_t len); /* interned */
 
 /* ---- values (read_values.c) -------------------------------------------------- */

@@ -27,7 +27,7 @@ need(void *p)
 void
 sources_init(struct sources *s)
 {
-	s->first = NULL;
+	*s = (struct sources){0};
 	s->last = &s->first;
 }
 
@@ -288,11 +288,13 @@ struct source *
 source_open(struct sources *s, const char *path, const char *display, struct place at,
 	    struct stat *what, struct problems *p)
 {
-	struct source *src = source_new(s, path, display);
+	bool other = s->instead_of != NULL && strcmp(path, s->instead_of) == 0;
+	struct source *src =
+	    source_new(s, other ? s->instead : path, other ? s->instead : display);
 	struct stat st;
 	bool good = false;
 	/* Not blocking: a pipe in the place of a file must not hold us. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open(src->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd == -1) {
 		tell_unreadable(p, src, at, errno);

@@ -164,6 +164,8 @@ struct rules_load {
  * need_settings: the server asks: a policy by itself is an error, and so is a failing test. now: seconds, for since/expires warnings.
  */
 bool rules_load(struct rules_load *l, const char *path, bool need_settings, int64_t now);
+/* As rules_load(l, path, false, now), but where the policy reads the table at that path it gets `file` instead. */
+bool rules_load_instead(struct rules_load *l, const char *path, int64_t now, const char *table, const char *file);
 /*
  * Runs the `tests` of a loaded policy on its image. Each that fails becomes an error (E228) in l->problems.
  * True: all passed. The image stays; a server does not take it after false.

@@ -26,6 +26,7 @@ struct source { /* one file's text */
 /* All files read for one load; owns every text and name that places point at. */
 struct sources {
 	struct source *first, **last;
+	const char *instead_of, *instead; /* borrowed: where that path is to be read, this one is; NULL: none */
 };
 
 void sources_init(struct sources *s);

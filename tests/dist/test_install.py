@@ -17,6 +17,8 @@ FILES = [
     "{systemdsystemunitdir}/sallyport.service",
     "{sysusersdir}/sallyport.conf",
     "{tmpfilesdir}/sallyport.conf",
+    "{bashcompletiondir}/sallyctl",
+    "{zshcompletiondir}/_sallyctl",
     "{mandir}/man8/sallyportd.8",
     "{mandir}/man1/sallyctl.1",
     "{mandir}/man5/sallyport.conf.5",
