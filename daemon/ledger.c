@@ -362,20 +362,22 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 	r.at_ns = time_of(c, event);
 	if (s != NULL && c->listener < s->listener_count && c->listener < SETTINGS_LISTENERS)
 		r.listener = s->listeners[c->listener].name;
-	if (g != NULL) {
+	if (g != NULL && c->rule != RULE_NONE) {
 		bool known =
 		    c->rule >= RULE_SELF && c->rule < (int32_t)policy_rule_count(g->policy);
 
 		policy_terms(g->policy, known ? c->rule : RULE_DEFAULT, &terms);
 		r.rule = terms.name;
 		r.reference = terms.ticket;
+	}
+	if (g != NULL) {
 		r.policy_name = policy_name(g->policy);
 		r.policy_hash = policy_hash(g->policy);
 		g->sessions += event == EVENT_START ? 1 : event == EVENT_END ? -1 : 0;
 	}
 	if (event != EVENT_START)
 		r.ending = endings[c->ending < END_COUNT ? c->ending : END_INTERNAL].word;
-	if (event == EVENT_DENY && c->ending == END_DENIED)
+	if ((event == EVENT_DENY || event == EVENT_DESTINATION) && c->ending == END_DENIED)
 		r.reason = rules_reason_word((enum rules_reason)c->reason);
 	r.seq = e->seq;
 	desk_lay(ledger.desk, is_short() ? record_short(&r, to) : record_ecs(&r, to), e);
@@ -435,6 +437,24 @@ any_open(void)
 /* ---- a worker that died ------------------------------------------------------------------------
  */
 
+/* What it had taken by source only; see tally_beside_take. */
+static void
+give_beside(struct card *c)
+{
+	for (enum tally_kind kind = TALLY_BINDS; kind <= TALLY_ASSOCIATIONS; kind++)
+		if ((c->beside & 1u << kind) != 0)
+			tally_beside_give(ledger.tally, &ledger.limits, kind, &c->source, NULL);
+	c->beside = 0;
+}
+
+static enum books_event
+last_event(const struct card *c)
+{
+	if (card_is_destination(c))
+		return EVENT_DESTINATION;
+	return atomic_load(&c->state) == CARD_STARTED ? EVENT_END : EVENT_FAIL;
+}
+
 /* False: no room; the rest is for later. */
 static bool
 end_open_cards(struct shelf *s)
@@ -454,10 +474,10 @@ end_open_cards(struct shelf *s)
 			tally_give(ledger.tally, &ledger.limits, &c->source,
 				   (c->flags & CARD_HANDSHAKE) != 0);
 		c->flags &= (uint8_t) ~(CARD_COUNTED | CARD_HANDSHAKE);
+		give_beside(c);
 		e.ended = books_index(s->books, c) + 1;
-		write_card(s->books, c,
-			   atomic_load(&c->state) == CARD_STARTED ? EVENT_END : EVENT_FAIL, &e, to);
-		s->ended++;
+		write_card(s->books, c, last_event(c), &e, to);
+		s->ended += !card_is_destination(c);
 	}
 	return false;
 }

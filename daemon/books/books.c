@@ -121,11 +121,11 @@ books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t s
 	struct layout l;
 	int fd, error;
 
-	if (sessions > MOST_CARDS - BOOKS_BACKLOG)
-		sessions = MOST_CARDS - BOOKS_BACKLOG;
+	if (sessions > MOST_CARDS - BOOKS_BACKLOG - BOOKS_DESTINATIONS)
+		sessions = MOST_CARDS - BOOKS_BACKLOG - BOOKS_DESTINATIONS;
 	head.worker = worker & 63;
 	head.generation = generation;
-	head.capacity = sessions + BOOKS_BACKLOG;
+	head.capacity = sessions + BOOKS_BACKLOG + BOOKS_DESTINATIONS;
 	/* a card has no more events on the way, so the ring can never be full */
 	head.ring_size = power_of_two(EVENTS_A_CARD * head.capacity);
 	head.serial_seed = (uint32_t)session_seed & 0xffff;
@@ -150,7 +150,8 @@ head_fits(const struct books_head *h, size_t size)
 {
 	return h->magic == BOOKS_MAGIC && h->capacity > 0 && h->capacity <= MOST_CARDS &&
 	       h->worker < 64 && h->ring_size >= EVENTS_A_CARD * h->capacity &&
-	       h->ring_size <= 2 * EVENTS_A_CARD * MOST_CARDS && (h->ring_size & (h->ring_size - 1)) == 0 &&
+	       h->ring_size <= 2 * EVENTS_A_CARD * MOST_CARDS &&
+	       (h->ring_size & (h->ring_size - 1)) == 0 &&
 	       layout_of(h->capacity, h->ring_size).total == size;
 }
 
@@ -270,6 +271,39 @@ card_take(struct books *b, int64_t wall_ns)
 	c->serial = b->worker << 16 | (b->serial++ & 0xffff);
 	b->taken++;
 	atomic_store_explicit(&c->state, CARD_OPEN, memory_order_release);
+	return c;
+}
+
+static void
+copy_string(struct books *b, struct card *to, const struct card *from, enum card_string which)
+{
+	char buf[256];
+	size_t len = card_string(b, from, which, buf);
+
+	if (len > 0)
+		card_set_string(b, to, which, buf, len);
+}
+
+struct card *
+card_take_destination(struct books *b, const struct card *parent, uint32_t sessions,
+		      int64_t wall_ns)
+{
+	uint64_t wanted = (uint64_t)b->capacity - BOOKS_DESTINATIONS; /* by sessions, with lag */
+	struct card *c;
+
+	if (b->capacity > BOOKS_DESTINATIONS && books_free_cards(b) + (uint64_t)sessions <= wanted)
+		return NULL;
+	if ((c = card_take(b, wall_ns)) == NULL)
+		return NULL;
+	c->parent_ns = parent->start_ns;
+	c->parent = parent->serial;
+	c->version = parent->version;
+	c->command = parent->command;
+	c->auth = parent->auth;
+	c->listener = parent->listener;
+	c->source = parent->source;
+	c->source_port = parent->source_port;
+	copy_string(b, c, parent, CARD_USER);
 	return c;
 }
 
@@ -569,10 +603,10 @@ card_string(const struct books *b, const struct card *c, enum card_string which,
 
 static const char crockford[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-void
-books_id(const struct books *b, const struct card *c, char out[BOOKS_ID])
+static void
+id_of(const struct books *b, int64_t start_ns, uint32_t serial, char out[BOOKS_ID])
 {
-	int64_t ms = c->start_ns / NS_PER_MS;
+	int64_t ms = start_ns / NS_PER_MS;
 	uint64_t high, low;
 	int i;
 
@@ -582,12 +616,27 @@ books_id(const struct books *b, const struct card *c, char out[BOOKS_ID])
 		ms = b->born_ms + 1;
 	/* 70 bits as two halves of 35 */
 	high = ((uint64_t)ms & 0xffffffffffffULL) >> 13;
-	low = ((uint64_t)ms & 0x1fff) << 22 | (c->serial & 0x3fffff);
+	low = ((uint64_t)ms & 0x1fff) << 22 | (serial & 0x3fffff);
 	for (i = 6; i >= 0; i--, high >>= 5, low >>= 5) {
 		out[i] = crockford[high & 31];
 		out[i + 7] = crockford[low & 31];
 	}
 	out[BOOKS_ID - 1] = '\0';
+}
+
+void
+books_id(const struct books *b, const struct card *c, char out[BOOKS_ID])
+{
+	id_of(b, c->start_ns, c->serial, out);
+}
+
+void
+books_session_id(const struct books *b, const struct card *c, char out[BOOKS_ID])
+{
+	if (card_is_destination(c))
+		id_of(b, c->parent_ns, c->parent, out);
+	else
+		books_id(b, c, out);
 }
 
 bool

@@ -74,13 +74,28 @@ struct card {
 	uint8_t reserved[7];
 	uint32_t us[STAGE_TIMES];
 	char name[CARD_INLINE]; /* first bytes of the name; the rest is in the long strings */
+	/* a cache line that a CONNECT does not touch once it is zeroed */
+	uint64_t datagrams[2]; /* live: of UDP, passed from client to target, from target to client */
+	uint64_t dropped;      /* live: of a UDP association, datagrams of either side that were not passed */
+	int64_t parent_ns;     /* of a destination: start_ns of its association, else 0. Its own start_ns is its first datagram */
+	uint32_t parent;       /* and the serial of that */
+	uint8_t beside;	       /* live: 1 << enum tally_kind, taken by source for this session */
+	uint8_t spare[27];
 };
-_Static_assert(sizeof(struct card) == 192, "a card is three cache lines");
+_Static_assert(sizeof(struct card) == 256, "a card is four cache lines");
+/* A card of one destination of a UDP association; its only event is EVENT_DESTINATION. */
+static inline bool
+card_is_destination(const struct card *c)
+{
+	return c->parent_ns != 0;
+}
 
 struct books; /* mapped view, one in each process */
 
 /* ring capacity and card count follow from sessions: enough for a ledger that lags by seconds. */
 #define BOOKS_BACKLOG 16384
+/* More for the destinations of UDP associations, so that these leave to sessions what is theirs. */
+#define BOOKS_DESTINATIONS 16384
 
 /* Parent: a memfd sized for `sessions` live ones (sparse; only used pages cost), of fixed size for good.
  * session_seed: anything random; where the serial numbers start. -1 and errno on error. */
@@ -96,6 +111,9 @@ uint32_t books_capacity(const struct books *b);
 /* -- worker -- */
 /* A zeroed card in state CARD_OPEN with its id given, or NULL: the ledger is behind (refuse). */
 struct card *card_take(struct books *b, int64_t wall_ns);
+/* The same for a destination of the association whose card is `parent`, while there are `sessions` of them: NULL also
+ * when only as many cards are free as sessions may want. Who it is (client, user, listener) is copied. */
+struct card *card_take_destination(struct books *b, const struct card *parent, uint32_t sessions, int64_t wall_ns);
 /* Gives back a card of which nothing is to be told (never after a tell of a last event). */
 void card_drop(struct books *b, struct card *c);
 enum card_string { CARD_NAME, CARD_USER, CARD_USERID };
@@ -141,13 +159,20 @@ size_t card_string(const struct books *b, const struct card *c, enum card_string
 /* 14 characters of Crockford base32 (48 bits ms, 22 bits worker and serial) and NUL. */
 #define BOOKS_ID 15
 void books_id(const struct books *b, const struct card *c, char out[BOOKS_ID]);
+/* Of the session it belongs to: of a destination that is its association. */
+void books_session_id(const struct books *b, const struct card *c, char out[BOOKS_ID]);
 bool books_id_parse(const char *text, int64_t *ms, uint32_t *low);
 
 /* Plain counters of the worker for metrics; only it writes. */
 enum books_counter {
 	COUNT_ACCEPTED, COUNT_REFUSED_LIMIT, COUNT_REFUSED_POLICY, COUNT_REFUSED_LEDGER, COUNT_REFUSED_FILES,
 	COUNT_STARTED, COUNT_DENIED, COUNT_FAILED, COUNT_ENDED, COUNT_BYTES_UP, COUNT_BYTES_DOWN,
-	COUNT_DNS_QUERIES, COUNT_DNS_CACHED, COUNT_DNS_FAILED, COUNT_SESSIONS /* gauge */, COUNT_MAX
+	COUNT_DNS_QUERIES, COUNT_DNS_CACHED, COUNT_DNS_FAILED, COUNT_SESSIONS /* gauge */,
+	/* datagrams: from the client ... */
+	COUNT_UP_PASSED, COUNT_UP_STRANGER /* not from the client's address and port */, COUNT_UP_MALFORMED, COUNT_UP_DENIED,
+	COUNT_UP_LIMIT /* no card, too many new destinations, too many wait for a name */, COUNT_UP_FAILED /* could not be sent */,
+	/* ... and for it */
+	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_FAILED, COUNT_MAX
 };
 _Atomic uint64_t *books_counter(struct books *b, enum books_counter which);
 

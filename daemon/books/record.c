@@ -84,6 +84,13 @@ given(const char *s)
 	return s != NULL && *s != '\0';
 }
 
+/* It tells what was carried, and when. */
+static bool
+is_account(const struct record *r)
+{
+	return r->event == EVENT_END || r->event == EVENT_DESTINATION;
+}
+
 /* -- ECS ------------------------------------------------------------------------------------ */
 
 static void
@@ -146,19 +153,20 @@ put_event(struct text *t, const struct record *r, const char *id)
 {
 	const struct card *c = r->card;
 	const struct event_row *e = &events[r->event];
+	bool denied = r->event == EVENT_DESTINATION && given(r->reason);
 
 	LIT(t, ",\"event\":{\"kind\":\"event\",\"category\":[\"network\",\"session\"],\"type\":[");
-	text_put(t, e->type);
+	text_put(t, denied ? events[EVENT_DENY].type : e->type);
 	LIT(t, "],\"action\":\"");
 	text_put(t, e->action);
 	LIT(t, "\",\"outcome\":\"");
-	text_put(t, e->outcome);
+	text_put(t, denied ? events[EVENT_DENY].outcome : e->outcome);
 	LIT(t, "\",\"id\":\"");
 	text_put_bytes(t, id, BOOKS_ID - 1);
 	text_put_char(t, '-');
 	text_put(t, e->number);
 	text_put_char(t, '"');
-	if (r->event == EVENT_END) {
+	if (is_account(r)) {
 		LIT(t, ",\"start\":");
 		put_time(t, c->start_ns);
 		LIT(t, ",\"end\":");
@@ -202,9 +210,13 @@ put_source(struct text *t, const struct record *r)
 		text_put_u64(t, c->nat_port);
 		text_put_char(t, '}');
 	}
-	if (r->event == EVENT_END) {
+	if (is_account(r)) {
 		LIT(t, ",\"bytes\":");
 		put_long(t, c->up);
+		if (c->command == 3) {
+			LIT(t, ",\"packets\":");
+			put_long(t, c->datagrams[0]);
+		}
 	}
 	text_put_char(t, '}');
 }
@@ -229,9 +241,13 @@ put_destination(struct text *t, const struct record *r, size_t limit)
 		member(t, &any, "destination", "port");
 		text_put_u64(t, c->destination_port);
 	}
-	if (r->event == EVENT_END) {
+	if (is_account(r)) {
 		member(t, &any, "destination", "bytes");
 		put_long(t, c->down);
+		if (c->command == 3) {
+			member(t, &any, "destination", "packets");
+			put_long(t, c->datagrams[1]);
+		}
 	}
 	close_object(t, any);
 }
@@ -370,6 +386,10 @@ put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
 		LIT(t, ",\"reply\":");
 		text_put_u64(t, c->reply);
 	}
+	if (c->command == 3 && r->event == EVENT_END) {
+		LIT(t, ",\"dropped\":");
+		put_long(t, c->dropped);
+	}
 	if (r->event != EVENT_START)
 		put_stage_times(t, c);
 	text_put_char(t, '}');
@@ -417,11 +437,12 @@ put_head(struct text *t, int64_t at_ns)
 size_t
 record_ecs(const struct record *r, char *buf)
 {
-	char id[BOOKS_ID];
+	char id[BOOKS_ID], session[BOOKS_ID];
 	struct text t;
 	size_t i;
 
 	books_id(r->books, r->card, id);
+	books_session_id(r->books, r->card, session);
 	for (i = 0; i < COUNT(string_limits); i++) {
 		size_t limit = string_limits[i];
 
@@ -434,7 +455,7 @@ record_ecs(const struct record *r, char *buf)
 		put_network(&t, r->card);
 		put_observer(&t, r->hostname, r->version, r->listener);
 		put_rule(&t, r, limit);
-		put_socks(&t, r, id, limit);
+		put_socks(&t, r, session, limit);
 		put_policy(&t, r->policy_name, r->policy_hash, r->reason, limit);
 		put_audit(&t, r->seq);
 		if (!t.cut)
@@ -772,13 +793,13 @@ record_short(const struct record *r, char *buf)
 	say_rule(&l, r);
 	if (r->event == EVENT_START)
 		say_protocol(&l, r->card);
-	if (r->event == EVENT_END)
+	if (is_account(r))
 		say_amounts(&l, r->card);
 	if (given(r->ending)) {
-		if (r->event != EVENT_END)
+		if (!is_account(r))
 			say_colour(&l, e->colour);
 		say_ending(&l, r->ending, r->reason);
-		if (r->event != EVENT_END)
+		if (!is_account(r))
 			say_colour(&l, PLAIN);
 	}
 	return line_end(&l);

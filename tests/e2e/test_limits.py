@@ -175,7 +175,7 @@ def test_no_record_no_session(daemons, crowds, sanitized):
     os.kill(ledger, signal.SIGSTOP)
     good = 0
     try:
-        for _ in range(1500):
+        for _ in range(2500):
             batch = [daemon.client() for _ in range(16)]
             granted = 0
             for client in batch:

@@ -45,6 +45,53 @@ pair_close(struct pair *p)
 	close(p->bell);
 }
 
+/* Destinations of UDP associations take no card that a session may want. */
+static void
+test_destinations(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct card *parent = card_take(p.worker, 7000000), *c, *last = NULL;
+	char id[BOOKS_ID], own[BOOKS_ID], user[256];
+	uint32_t n = 0;
+
+	parent->version = 5;
+	parent->command = 3;
+	parent->source = addr_loopback4;
+	parent->source_port = 99;
+	card_set_string(p.worker, parent, CARD_USER, "alice", 5);
+	while ((c = card_take_destination(p.worker, parent, 1, 8000000)) != NULL) {
+		last = c;
+		n++;
+	}
+	CU_ASSERT_EQUAL(n, BOOKS_DESTINATIONS);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(last);
+	CU_ASSERT_TRUE(card_is_destination(last) && !card_is_destination(parent));
+	CU_ASSERT_TRUE(addr_equal(&last->source, &addr_loopback4) && last->source_port == 99);
+	CU_ASSERT_TRUE(last->version == 5 && last->command == 3);
+	CU_ASSERT_EQUAL(card_string(p.worker, last, CARD_USER, user), 5);
+	books_id(p.worker, parent, id);
+	books_session_id(p.worker, last, own);
+	CU_ASSERT_STRING_EQUAL(own, id);
+	books_id(p.worker, last, own);
+	CU_ASSERT_STRING_NOT_EQUAL(own, id);
+	for (n = 1; n < 100; n++)
+		CU_ASSERT_PTR_NOT_NULL(card_take(p.worker, 1));
+	/* one that is told comes back by the ledger */
+	last->ending = 1;
+	books_tell(p.worker, last, EVENT_DESTINATION);
+	CU_ASSERT_PTR_NULL(card_take_destination(p.worker, parent, 100, 1));
+	{
+		struct books_heard h;
+
+		CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+		CU_ASSERT_TRUE(h.card->parent == parent->serial && h.event == EVENT_DESTINATION);
+		books_done(p.ledger);
+	}
+	CU_ASSERT_PTR_NOT_NULL(card_take_destination(p.worker, parent, 100, 1));
+	CU_ASSERT_PTR_NULL(card_take_destination(p.worker, parent, 100, 1));
+	pair_close(&p);
+}
+
 static void
 test_head(void)
 {
@@ -52,8 +99,8 @@ test_head(void)
 
 	CU_ASSERT_EQUAL(books_worker(p.ledger), 5);
 	CU_ASSERT_EQUAL(books_generation(p.ledger), 3);
-	CU_ASSERT_EQUAL(books_capacity(p.worker), 100 + BOOKS_BACKLOG);
-	CU_ASSERT_EQUAL(books_free_cards(p.worker), 100 + BOOKS_BACKLOG);
+	CU_ASSERT_EQUAL(books_capacity(p.worker), 100 + BOOKS_BACKLOG + BOOKS_DESTINATIONS);
+	CU_ASSERT_EQUAL(books_free_cards(p.worker), 100 + BOOKS_BACKLOG + BOOKS_DESTINATIONS);
 	CU_ASSERT_NOT_EQUAL(ftruncate(p.fd, 0), 0);
 	atomic_fetch_add(books_counter(p.worker, COUNT_ACCEPTED), 7);
 	CU_ASSERT_EQUAL(atomic_load(books_counter(p.ledger, COUNT_ACCEPTED)), 7);
@@ -500,6 +547,7 @@ int
 main(void)
 {
 	static CU_TestInfo tests[] = {{"head", test_head},
+				      {"destinations", test_destinations},
 				      {"not books", test_not_books},
 				      {"one life", test_one_life},
 				      {"exhaustion", test_exhaustion},

@@ -188,6 +188,60 @@ test_end(void)
 	card_drop(books, c);
 }
 
+/* Of one destination of a UDP association: the session's id, an event id of its own. */
+static void
+test_destination(void)
+{
+	struct card *parent = sample(), *c;
+	struct record r;
+	char id[BOOKS_ID];
+	json_t *j;
+
+	parent->command = 3;
+	c = card_take_destination(books, parent, 1, AT + NS_PER_S);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+	c->serial = 2 << 16 | 6;
+	c->end_ns = AT + 2 * NS_PER_S;
+	c->duration_ns = NS_PER_S;
+	c->destination = address("10.9.8.7");
+	c->destination_port = 53;
+	c->flags = CARD_HAS_ADDRESS | CARD_HAS_REQUEST;
+	c->up = 640;
+	c->down = 12;
+	c->datagrams[0] = 10;
+	c->datagrams[1] = 5000000000LL;
+	r = about(c, EVENT_DESTINATION);
+	r.ending = "client-closed";
+	j = parsed(record_ecs(&r, line));
+	books_id(books, parent, id);
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.action"), "udp-destination");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.outcome"), "success");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "socks.session"), id);
+	CU_ASSERT_STRING_NOT_EQUAL(text_of(j, "event.id"), id);
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.start"), "2033-05-18T03:33:21.482913Z");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "network.transport"), "udp");
+	CU_ASSERT_STRING_EQUAL(text_of(j, "user.name"), "alice");
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "source.packets")), 10);
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "destination.packets")), 5000000000LL);
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "source.bytes")), 640);
+	CU_ASSERT_PTR_NULL(strstr(line, "\"dropped\""));
+	json_decref(j);
+	r.ending = "denied";
+	r.reason = "rule";
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "event.outcome"), "failure");
+	CU_ASSERT_PTR_NOT_NULL(strstr(line, "\"type\":[\"connection\",\"denied\"]"));
+	CU_ASSERT_STRING_EQUAL(text_of(j, "policy.reason"), "rule");
+	json_decref(j);
+	parent->dropped = 77;
+	r = about(parent, EVENT_END);
+	j = parsed(record_ecs(&r, line));
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "socks.dropped")), 77);
+	json_decref(j);
+	card_drop(books, c);
+	card_drop(books, parent);
+}
+
 /* Nothing is known but the client: no empty objects, nothing made up. */
 static void
 test_bare(void)
@@ -415,11 +469,17 @@ test_plain(void)
 int
 main(void)
 {
-	static CU_TestInfo tests[] = {{"start", test_start},       {"end", test_end},
-				      {"bare", test_bare},         {"deny", test_deny},
-				      {"escaping", test_escaping}, {"longest", test_longest},
-				      {"garbage", test_garbage},   {"short", test_short},
-				      {"plain", test_plain},       CU_TEST_INFO_NULL};
+	static CU_TestInfo tests[] = {{"start", test_start},
+				      {"end", test_end},
+				      {"bare", test_bare},
+				      {"deny", test_deny},
+				      {"escaping", test_escaping},
+				      {"longest", test_longest},
+				      {"garbage", test_garbage},
+				      {"short", test_short},
+				      {"plain", test_plain},
+				      {"destination", test_destination},
+				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"record", suite_open, suite_close, NULL, NULL, tests},
 					CU_SUITE_INFO_NULL};
 	unsigned failed;
