@@ -336,6 +336,24 @@ generation_of(const struct card *c)
 	return g;
 }
 
+/* Which records of an allowed session its rule wants (POLICY `log`); denials and failures always. */
+static bool
+wanted(const struct rule_terms *terms, enum books_event event)
+{
+	enum { STARTS = 1, ENDS = 2 };
+
+	switch (event) {
+	case EVENT_START:
+		return (terms->log & STARTS) != 0;
+	case EVENT_END:
+	case EVENT_PROGRESS:
+	case EVENT_DESTINATION:
+		return (terms->log & ENDS) != 0;
+	default:
+		return true;
+	}
+}
+
 /* At `to` there is room for a record. */
 static void
 write_card(struct books *b, const struct card *shared, enum books_event event,
@@ -369,11 +387,21 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 		policy_terms(g->policy, known ? c->rule : RULE_DEFAULT, &terms);
 		r.rule = terms.name;
 		r.reference = terms.ticket;
+		if (c->dry_run > 0 && c->dry_run <= policy_rule_count(g->policy)) {
+			struct rule_terms dry;
+
+			policy_terms(g->policy, (int32_t)(c->dry_run - 1), &dry);
+			r.dry_run = dry.name;
+		}
 	}
 	if (g != NULL) {
 		r.policy_name = policy_name(g->policy);
 		r.policy_hash = policy_hash(g->policy);
 		g->sessions += event == EVENT_START ? 1 : event == EVENT_END ? -1 : 0;
+		if (terms.allow && !wanted(&terms, event)) {
+			take_effect(b, e); /* it is heard all the same */
+			return;
+		}
 	}
 	if (event != EVENT_START)
 		r.ending = endings[c->ending < END_COUNT ? c->ending : END_INTERNAL].word;

@@ -33,6 +33,7 @@
 #include "books/tally.h"
 #include "channel.h"
 #include "compile.h"
+#include "counters.h"
 #include "notify.h"
 #include "privileges.h"
 #include "roles.h"
@@ -67,6 +68,7 @@ struct child {
 struct generation {
 	uint32_t number;
 	int settings, policy;
+	uint32_t rules;
 };
 
 /* What a worker that is gone left: kept until the ledger has written it, since that one may be dead
@@ -85,6 +87,8 @@ static struct {
 	unsigned image_count;
 	struct bound bound;
 	int signals, tally, desk, audit;
+	struct ipc_hits_store hits_store;
+	int hits_files[2];
 	struct tally *counts;
 	struct child ledger, workers[WORKERS_MAX], specialists[ROLE_COUNT];
 	unsigned worker_count, specialist_count;
@@ -232,13 +236,14 @@ as_running(int fd)
 	s->limits.source_prefix4 = old->limits.source_prefix4;
 	s->limits.source_prefix6 = old->limits.source_prefix6;
 	s->audit.format = old->audit.format;
+	memcpy(&s->state, &old->state, sizeof s->state);
 	merged = image_seal("settings", s, sizeof *s);
 	munmap(s, sizeof *s);
 	return merged;
 }
 
 static bool
-keep_images(const int fds[2])
+keep_images(const int fds[2], uint32_t rules)
 {
 	void *at = mmap(NULL, sizeof(struct settings), PROT_READ, MAP_SHARED, fds[0], 0);
 	uint32_t number = parent.image_count > 0 ? parent.images[0].number + 1 : 1;
@@ -256,7 +261,7 @@ keep_images(const int fds[2])
 		parent.image_count--;
 	}
 	memmove(parent.images + 1, parent.images, parent.image_count * sizeof parent.images[0]);
-	parent.images[0] = (struct generation){number, fds[0], fds[1]};
+	parent.images[0] = (struct generation){number, fds[0], fds[1], rules};
 	parent.image_count++;
 	return true;
 }
@@ -286,6 +291,75 @@ send_policy(struct child *c, const struct generation *g)
 	struct ipc_policy body = {g->number, 0};
 
 	send_to(c, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy}, 2);
+}
+
+/* ---- counters of rules (daemon/counters.h) ---- */
+
+/* NULL: this server has none. */
+static struct child *
+control(void)
+{
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		if (parent.specialists[i].role == ROLE_CONTROL)
+			return &parent.specialists[i];
+	return NULL;
+}
+
+static void
+send_hits(struct child *to, const struct counters *c)
+{
+	struct ipc_hits_id id = {c->what.id};
+
+	send_to(to, IPC_HITS, &c->what, sizeof c->what, (int[]){c->hits, c->policy}, 2);
+	if (c->over)
+		send_to(to, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
+}
+
+/* The worker counts no more under policies before this one. */
+static void
+hits_over(const struct child *w, uint32_t before)
+{
+	struct child *k = control();
+	const struct counters *c;
+	unsigned at = 0;
+
+	while ((c = counters_over(w->index, before, &at)) != NULL) {
+		struct ipc_hits_id id = {c->what.id};
+
+		if (k == NULL)
+			counters_close(id.id);
+		else
+			send_to(k, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
+	}
+}
+
+static void
+tell_control(struct child *k)
+{
+	const struct counters *c;
+	unsigned at = 0;
+
+	send_to(k, IPC_HITS_STORE, &parent.hits_store, sizeof parent.hits_store, parent.hits_files,
+		2);
+	while ((c = counters_next(&at)) != NULL)
+		send_hits(k, c);
+}
+
+/* A policy and the memory to count in under it. */
+static void
+send_worker_policy(struct child *w, const struct generation *g)
+{
+	const struct counters *c = counters_make(w->index, g->number, g->rules, g->policy);
+	struct ipc_policy body = {g->number, 0};
+
+	if (c == NULL) { /* without the policy it must not go on */
+		if (w->pid != 0)
+			kill(w->pid, SIGKILL);
+		return;
+	}
+	send_to(w, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy, c->hits}, 3);
+	if (control() != NULL)
+		send_hits(control(), c);
 }
 
 static void
@@ -440,6 +514,8 @@ start_specialist(struct child *c)
 	if (!spawn(c))
 		return false;
 	send_policy(c, &parent.images[0]);
+	if (c->role == ROLE_CONTROL)
+		tell_control(c);
 	return true;
 }
 
@@ -472,7 +548,7 @@ start_worker(struct child *w)
 	send_books(w, w);
 	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
 	send_to(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds, l->count);
-	send_policy(w, &parent.images[0]);
+	send_worker_policy(w, &parent.images[0]);
 	send_to(w, IPC_START, NULL, 0, NULL, 0);
 	return true;
 }
@@ -615,6 +691,7 @@ worker_died(struct child *w, int status)
 	bool clean = parent.draining && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
 	tally_present(parent.counts, w->index, false);
+	hits_over(w, UINT32_MAX);
 	if (!clean)
 		send_to(&parent.ledger, IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
 	dig_grave(w, &gone, !clean);
@@ -735,6 +812,8 @@ tell_what_waits(const struct settings *old, int fd)
 		text_put(&t, ", limits.source-prefix");
 	if (old->audit.format != new->audit.format)
 		text_put(&t, ", audit.format");
+	if (strcmp(old->state.directory, new->state.directory) != 0)
+		text_put(&t, ", state.directory");
 	if (t.len > 0)
 		log_notice("changed settings that wait for a restart: %s", line + 2);
 	munmap((void *)(uintptr_t) new, sizeof *new);
@@ -781,7 +860,7 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		merged[0] = as_running(fds[0]);
 	}
 	close(fds[0]);
-	if (merged[0] == -1 || !keep_images(merged)) {
+	if (merged[0] == -1 || !keep_images(merged, result->rules)) {
 		if (merged[0] != -1)
 			close(merged[0]);
 		close(fds[1]);
@@ -798,7 +877,7 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 			send_policy(&parent.specialists[i], &parent.images[0]);
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].pid != 0) {
-			send_policy(&parent.workers[i], &parent.images[0]);
+			send_worker_policy(&parent.workers[i], &parent.images[0]);
 			parent.workers[i].taking = true;
 		}
 	log_notice("reloaded '%s': policy %02x%02x%02x%02x%02x%02x, %u rule%s, %u warning%s",
@@ -879,6 +958,7 @@ all_ready(void)
 static void
 policy_taken(struct child *c, const struct ipc_policy_taken *taken)
 {
+	hits_over(c, taken->generation);
 	if (taken->generation != parent.images[0].number || !c->taking)
 		return;
 	c->taking = false;
@@ -936,6 +1016,8 @@ child_ready(struct child *c)
 			c->ready = true;
 		else if (m.type == IPC_POLICY_TAKEN && c->role == ROLE_WORKER)
 			policy_taken(c, m.body);
+		else if (m.type == IPC_HITS_ADDED)
+			counters_close(((const struct ipc_hits_id *)m.body)->id);
 		else if (m.type == IPC_BOOKS_CLOSED)
 			books_closed(m.body);
 		else if (m.type == IPC_AUDIT_STATE)
@@ -1162,6 +1244,10 @@ start_children(void)
 	parent.tally = tally_create(parent.settings->limits.sessions);
 	parent.counts = parent.tally != -1 ? tally_map(parent.tally) : NULL;
 	parent.desk = desk_create();
+	if (!counters_store(parent.settings->state.directory, &parent.hits_store, parent.hits_files)) {
+		log_error("cannot make the store of counters: %s", strerror(errno));
+		return false;
+	}
 	if (parent.counts == NULL || parent.desk == -1) {
 		log_error("cannot make the tally and the desk: %s", strerror(errno));
 		return false;
@@ -1237,7 +1323,7 @@ parent_run(const struct parent_options *o)
 	privileges_descriptors();
 	if (compile_wait(o->path, &result, fds) != COMPILE_OK ||
 	    !image_sealed(fds[0], sizeof(struct settings)) || !image_sealed(fds[1], 1) ||
-	    !keep_images(fds))
+	    !keep_images(fds, result.rules))
 		return fail(EXIT_CONFIGURATION);
 	if (!bind_listeners(parent.settings, &parent.bound))
 		return fail(EXIT_CANNOT_BIND);

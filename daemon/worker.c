@@ -301,6 +301,7 @@ on_policy(const struct message *m)
 	const struct ipc_policy *body = m->body;
 	struct image settings = {0}, policy = {0};
 	struct policy *opened = NULL;
+	struct hits *hits;
 	bool first = walk.policy == NULL;
 
 	if (!image_map(m->fds[0], &settings) || !settings_valid(settings.at, settings.len) ||
@@ -317,6 +318,11 @@ on_policy(const struct message *m)
 	if (!first)
 		policy_close(walk.policy);
 	walk.policy = opened;
+	hits = hits_map(m->fds[2], true);
+	if (hits == NULL || hits_rules(hits) != policy_rule_count(opened))
+		log_warning("the memory for counters is not of this policy");
+	hits_unmap(walk.hits);
+	walk.hits = hits;
 	walk.generation = body->generation;
 	take_settings(settings.at, first);
 	image_unmap(&worker.settings);

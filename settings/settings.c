@@ -253,7 +253,7 @@ settings_words(void)
 {
 	static const char *const words[] = {"listeners", "workers", "user",    "egress", "timeouts",
 					    "limits",    "dns",     "bind",    "udp",    "auth",
-					    "audit",     "control", "metrics", NULL};
+					    "audit",     "state",   "control", "metrics", NULL};
 
 	return words;
 }

@@ -24,12 +24,16 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_TALLY] = {"tally", P, W | L, EMPTY, 1, 2},
     [IPC_LISTENERS] = {"listeners", P, W, offsetof(struct ipc_listeners, list),
 		       sizeof(struct ipc_listeners), 0, IPC_MAX_FDS},
-    [IPC_POLICY] = {"policy", P, W | L | A | K, ONE(ipc_policy), 2, 2},
+    [IPC_POLICY] = {"policy", P, W | L | A | K, ONE(ipc_policy), 2, 3},
     [IPC_START] = {"start", P, W, EMPTY, 0, 0},
     [IPC_DRAIN] = {"drain", P, W | L | A | K, ONE(ipc_drain), 0, 0},
     [IPC_WORKER_GONE] = {"worker-gone", P, L, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, EMPTY, 1, 1},
     [IPC_POLICY_REFUSED] = {"policy-refused", P, L, ONE(ipc_compiled), 0, 0},
+    [IPC_HITS_STORE] = {"hits-store", P, K, ONE(ipc_hits_store), 2, 2},
+    [IPC_HITS] = {"hits", P, K, ONE(ipc_hits), 2, 2},
+    [IPC_HITS_OVER] = {"hits-over", P, K, ONE(ipc_hits_id), 0, 0},
+    [IPC_HITS_ADDED] = {"hits-added", K, P, ONE(ipc_hits_id), 0, 0},
     [IPC_AUTH_CHANNEL] = {"auth-channel", P, W | A, ONE(ipc_books), 1, 1},
     [IPC_AUTH_ASK] = {"auth-ask", W, A, sizeof(struct ipc_auth_ask),
 		      sizeof(struct ipc_auth_ask) + IPC_MAX_USER + IPC_MAX_SECRET + IPC_MAX_TOKEN,
@@ -75,6 +79,14 @@ tally_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 	(void)body;
 	(void)len;
 	return fds == (to == ROLE_LEDGER ? 2 : 1); /* the ledger's has its desk, too */
+}
+
+static bool
+policy_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	(void)body;
+	(void)len;
+	return fds == (to == ROLE_WORKER ? 3 : 2); /* a worker's has its counters, too */
 }
 
 static bool
@@ -124,6 +136,7 @@ answer_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds,
 					  enum ipc_role to) = {
     [IPC_TALLY] = tally_fits,
+    [IPC_POLICY] = policy_fits,
     [IPC_AUTH_ASK] = ask_fits,
     [IPC_AUTH_ANSWER] = answer_fits,
     [IPC_LISTENERS] = listeners_fit,

@@ -71,7 +71,8 @@ struct card {
 	struct addr source, destination, nat;
 	uint16_t source_port, destination_port, nat_port;
 	uint8_t name_len, user_len, userid_len; /* destination as sent, user, SOCKS4 USERID */
-	uint8_t reserved[7];
+	uint8_t reserved[3];
+	uint32_t dry_run;	/* index + 1 of the rule in mode dry-run that would have decided; 0: none */
 	uint32_t us[STAGE_TIMES];
 	char name[CARD_INLINE]; /* first bytes of the name; the rest is in the long strings */
 	/* a cache line that a CONNECT does not touch once it is zeroed */
@@ -80,7 +81,8 @@ struct card {
 	int64_t parent_ns;     /* of a destination: start_ns of its association, else 0. Its own start_ns is its first datagram */
 	uint32_t parent;       /* and the serial of that */
 	uint8_t beside;	       /* live: 1 << enum tally_kind, taken by source for this session */
-	uint8_t spare[27];
+	uint8_t spare[3];
+	uint64_t quota[3];     /* live: keys of what was taken of its rule's limits (books/quota.h); 0: none */
 };
 _Static_assert(sizeof(struct card) == 256, "a card is four cache lines");
 /* A card of one destination of a UDP association; its only event is EVENT_DESTINATION. */
@@ -172,7 +174,8 @@ enum books_counter {
 	COUNT_UP_PASSED, COUNT_UP_STRANGER /* not from the client's address and port */, COUNT_UP_MALFORMED, COUNT_UP_DENIED,
 	COUNT_UP_LIMIT /* no card, too many new destinations, too many wait for a name */, COUNT_UP_FAILED /* could not be sent */,
 	/* ... and for it */
-	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_FAILED, COUNT_MAX
+	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_FAILED,
+	COUNT_DECISIONS, COUNT_RULES_TESTED /* by final verdicts, see decide_count */, COUNT_MAX
 };
 _Atomic uint64_t *books_counter(struct books *b, enum books_counter which);
 

@@ -390,6 +390,10 @@ put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
 		LIT(t, ",\"dropped\":");
 		put_long(t, c->dropped);
 	}
+	if (given(r->dry_run)) {
+		LIT(t, ",\"dry_run\":");
+		put_string(t, r->dry_run, 64);
+	}
 	if (r->event != EVENT_START)
 		put_stage_times(t, c);
 	text_put_char(t, '}');

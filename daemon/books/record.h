@@ -24,6 +24,7 @@ struct record {
 	const char *rule, *reference;	/* rule name ("policy-default", "builtin:self"), ticket; "" or NULL: none */
 	const char *policy_name;
 	const uint8_t *policy_hash; /* 32 bytes, NULL: none */
+	const char *dry_run;	    /* the rule in mode dry-run that would have decided; "" or NULL: none */
 	const char *ending;	    /* the ending's word; NULL for a start */
 	const char *reason;	    /* why the policy said so (rules_reason_word); NULL or "": not told */
 	uint64_t seq;

@@ -21,8 +21,7 @@ accept_step(struct session *s)
 	a->facts.self = &walk.self;
 	rules_evaluate(walk.policy, &a->facts, &a->answer);
 	if (a->answer.verdict == RULES_DENY) {
-		s->card->rule = a->answer.rule;
-		s->card->reason = (uint8_t)a->answer.reason;
+		decide_note(s, &a->answer);
 		return session_end(s, END_DENIED);
 	}
 	a->methods = a->answer.methods;

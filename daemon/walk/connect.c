@@ -106,7 +106,7 @@ connect_step(struct session *s)
 		return session_end(s, END_INTERNAL);
 	s->card->destination = a->dial.to[a->dial.winner];
 	s->card->flags |= CARD_HAS_ADDRESS;
-	s->card->rule = a->rules[a->dial.winner];
+	decide_reached(s, a->rules[a->dial.winner]);
 	session_target(s)->spare = pump_flags(a->target_events) | END_WRITABLE;
 	return STEP_NEXT;
 }

@@ -4,17 +4,141 @@
  */
 #include "walk/session.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/text.h"
+
 static void
-note(struct session *s, const struct rules_answer *answer)
+add(enum books_counter which, uint64_t n)
 {
-	s->card->rule = answer->rule;
-	s->card->reason = (uint8_t)answer->reason;
-	s->card->policy = walk.generation;
-	if (answer->alert)
-		s->card->flags |= CARD_ALERT;
+	_Atomic uint64_t *c = books_counter(walk.books, which);
+
+	/* Only this process writes it. */
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/* Where to, as far as it is known. */
+static void
+put_target(struct text *t, const struct card *card)
+{
+	char name[256], at[ENDPOINT_TEXT];
+	size_t len = card_string(walk.books, card, CARD_NAME, name);
+
+	if (len > 0) {
+		text_put(t, " to ");
+		text_put_quoted(t, name, len, sizeof name);
+		text_putf(t, " port %u", card->destination_port);
+	} else if ((card->flags & CARD_HAS_ADDRESS) != 0) {
+		struct endpoint e = {card->destination, card->destination_port};
+
+		endpoint_format(&e, at);
+		text_putf(t, " to %s", at);
+	}
+}
+
+/* One line for the keeper of the machine; how many there may be is the log's to say. */
+static void
+alert(const struct card *card, int32_t rule, const char *did)
+{
+	struct endpoint from = {card->source, card->source_port};
+	char line[1024], at[ENDPOINT_TEXT], id[BOOKS_ID], user[256];
+	size_t len = card_string(walk.books, card, CARD_USER, user);
+	struct rule_terms terms;
+	struct text t;
+
+	policy_terms(walk.policy, rule, &terms);
+	endpoint_format(&from, at);
+	books_id(walk.books, card, id);
+	text_init(&t, line, sizeof line);
+	text_putf(&t, "alert: rule '%s' %s %s", terms.name, did, at);
+	if (len > 0) {
+		text_put(&t, " user ");
+		text_put_quoted(&t, user, len, sizeof user);
+	}
+	put_target(&t, card);
+	text_putf(&t, " (session %s)", id);
+	log_warning("%s", line);
+}
+
+/* A rule in mode dry-run stands before the one that decided. */
+static void
+count_dry_run(const struct card *card, int32_t rule)
+{
+	struct rule_terms terms;
+
+	if (walk.hits != NULL)
+		hits_dry_run(walk.hits, rule, loop_wall_ns());
+	policy_terms(walk.policy, rule, &terms);
+	if (terms.alert)
+		alert(card, rule,
+		      terms.allow ? "(dry-run) would have allowed" : "(dry-run) would have denied");
+}
+
+void
+decide_count(struct card *card, const struct rules_answer *answer)
+{
+	card->rule = answer->rule;
+	card->reason = (uint8_t)answer->reason;
+	card->policy = walk.generation;
+	card->dry_run = answer->dry_run;
+	add(COUNT_DECISIONS, 1);
+	add(COUNT_RULES_TESTED, answer->tested);
+	if (walk.hits != NULL)
+		hits_match(walk.hits, answer->rule, loop_wall_ns());
+	if (answer->dry_run != 0)
+		count_dry_run(card, (int32_t)(answer->dry_run - 1));
+	if (answer->alert) {
+		card->flags |= CARD_ALERT;
+		alert(card, answer->rule, answer->verdict == RULES_PERMIT ? "allowed" : "denied");
+	}
+}
+
+/* What the rule says of the session's life: its image may be gone when that is needed. */
+static void
+keep_words(struct session *s, int32_t rule)
+{
+	struct rule_terms terms;
+
+	policy_terms(walk.policy, rule, &terms);
+	s->on_revoke = terms.on_revoke;
+	s->drain_ms = terms.drain_ms;
+	if (s->approach == NULL)
+		return; /* it lives by the words that it began with */
+	s->idle_ms = terms.idle_ms == 0           ? walk.settings->timeouts.idle
+		     : terms.idle_ms > UINT32_MAX ? UINT32_MAX
+						  : (uint32_t)terms.idle_ms;
+	s->approach->lifetime_ms = terms.lifetime_ms;
+}
+
+void
+decide_note(struct session *s, const struct rules_answer *answer)
+{
+	decide_count(s->card, answer);
 	s->judged = walk.generation;
+	if (answer->verdict == RULES_PERMIT)
+		keep_words(s, answer->rule);
+}
+
+void
+decide_reached(struct session *s, int32_t rule)
+{
+	struct card *card = s->card;
+
+	if (card->rule == rule)
+		return;
+	/* Under a policy that has gone meanwhile the numbers mean nothing here; the ledger has it
+	 * still. */
+	if (card->policy == walk.generation) {
+		if (walk.hits != NULL) {
+			hits_unmatch(walk.hits, card->rule);
+			hits_match(walk.hits, rule, loop_wall_ns());
+		}
+		keep_words(s, rule);
+	}
+	card->rule = rule;
 }
 
 static void
@@ -49,7 +173,7 @@ decide_step(struct session *s)
 	}
 	for (size_t i = 0; i < a->found_count; i++)
 		judge(s, &a->found[i]);
-	note(s, &a->answer);
+	decide_note(s, &a->answer);
 	if (a->dial.count > 0)
 		return STEP_NEXT;
 	if (a->found_count > 0) {
@@ -96,14 +220,20 @@ decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_
 }
 
 bool
-decide_again(struct session *s)
+decide_again(struct session *s, struct rules_answer *answer)
 {
 	char name[NAME_MAX_LEN + 1];
-	struct rules_answer answer;
+	struct rules_answer own;
 	struct rules_facts f;
 
+	if (answer == NULL)
+		answer = &own;
+
 	decide_facts(s, &f, name);
-	rules_evaluate(walk.policy, &f, &answer);
+	rules_evaluate(walk.policy, &f, answer);
 	s->judged = walk.generation;
-	return answer.verdict == RULES_PERMIT;
+	if (answer->verdict != RULES_PERMIT)
+		return false;
+	keep_words(s, answer->rule);
+	return true;
 }

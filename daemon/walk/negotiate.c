@@ -51,7 +51,13 @@ greet(struct session *s)
 	a->methods = a->answer.verdict == RULES_DENY ? 0 : a->answer.methods;
 	a->method = choose(&offered, a->methods);
 	if (a->method == METHOD_UNACCEPTABLE) {
-		s->card->rule = a->answer.verdict == RULES_DENY ? a->answer.rule : RULE_DEFAULT;
+		if (a->answer.verdict != RULES_DENY) { /* no rule takes it as it is */
+			a->answer.verdict = RULES_DENY;
+			a->answer.rule = RULE_DEFAULT;
+			a->answer.reason = REASON_DEFAULT;
+			a->answer.alert = 0;
+		}
+		decide_note(s, &a->answer);
 		return session_end(s, END_NO_METHOD);
 	}
 	a->greeted = true;

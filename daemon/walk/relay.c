@@ -46,6 +46,8 @@ relay_limits(struct session *s)
 		due = s->pump.active_ms + s->idle_ms;
 	if (s->end_by_ms != 0 && s->end_by_ms < due)
 		due = s->end_by_ms;
+	if (s->revoke_by_ms != 0 && s->revoke_by_ms < due)
+		due = s->revoke_by_ms;
 	if (due == INT64_MAX)
 		timer_stop(&s->timer);
 	else
@@ -58,7 +60,9 @@ limits(struct timer *t)
 	struct session *s = session_of_timer(t);
 	int64_t now = loop_now();
 
-	if (s->end_by_ms != 0 && now >= s->end_by_ms)
+	if (s->revoke_by_ms != 0 && now >= s->revoke_by_ms)
+		session_stop(s, END_REVOKED);
+	else if (s->end_by_ms != 0 && now >= s->end_by_ms)
 		session_stop(s, END_LIFETIME);
 	else if (s->idle_ms != 0 && now >= s->pump.active_ms + s->idle_ms)
 		session_stop(s, END_IDLE);
@@ -72,16 +76,13 @@ relay_step(struct session *s)
 	struct approach *a = s->approach;
 	size_t early_len = a->in_len - a->in_used;
 	uint8_t *early = NULL;
-	struct rule_terms terms;
 
 	if (early_len > 0) {
 		if ((early = malloc(early_len)) == NULL)
 			return session_end(s, END_INTERNAL);
 		memcpy(early, a->in + a->in_used, early_len);
 	}
-	policy_terms(walk.policy, s->card->rule, &terms);
-	s->idle_ms = terms.idle_ms != 0 ? (uint32_t)terms.idle_ms : walk.settings->timeouts.idle;
-	s->end_by_ms = terms.lifetime_ms != 0 ? loop_now() + (int64_t)terms.lifetime_ms : 0;
+	s->end_by_ms = a->lifetime_ms != 0 ? loop_now() + (int64_t)a->lifetime_ms : 0;
 	s->approach = NULL;
 	approach_release(a);
 	s->pump.active_ms = loop_now();

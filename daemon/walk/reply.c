@@ -36,11 +36,11 @@ reply_step(struct session *s)
 {
 	struct card *c = s->card;
 	const struct endpoint *told = &s->approach->told;
+	struct rules_answer answer;
 
 	/* A new policy may have come while we connected. */
-	if (s->judged != walk.generation && !decide_again(s)) {
-		c->rule = RULE_DEFAULT;
-		c->policy = walk.generation;
+	if (s->judged != walk.generation && !decide_again(s, &answer)) {
+		decide_note(s, &answer);
 		return session_end(s, END_DENIED);
 	}
 	c->nat = told->addr;

@@ -33,8 +33,10 @@ conclude(struct session *s)
 	s->card->us[STAGE_DNS] = (uint32_t)((loop_now_ns() - a->stage_ns) / 1000);
 	if (a->resolution == RESOLVED)
 		return STEP_NEXT;
-	s->card->rule = RULE_DEFAULT;
-	s->card->reason = REASON_UNDETERMINED;
+	decide_note(s, &(struct rules_answer){.verdict = RULES_DENY,
+					      .rule = RULE_DEFAULT,
+					      .reason = REASON_UNDETERMINED,
+					      .tested = a->answer.tested});
 	return session_end(s, a->resolution == RESOLVE_NOT_FOUND ? END_NAME_NOT_FOUND
 								 : END_DNS_FAILED);
 }

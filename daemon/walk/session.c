@@ -354,6 +354,34 @@ deadline(struct timer *t)
 
 #define REJUDGE_BATCH 256 /* sessions a round: about a quarter of a millisecond */
 
+/* Forbidden now: the rule that allowed it until now says what becomes of it (POLICY `on-revoke`). */
+static void
+forbidden(struct session *s)
+{
+	enum { SEVER, KEEP, DRAIN };
+
+	if (s->on_revoke == KEEP)
+		return;
+	if (s->on_revoke != DRAIN) {
+		walk.revoked++;
+		session_stop(s, END_REVOKED);
+	} else if (s->revoke_by_ms == 0) { /* another reload gives no more time */
+		s->revoke_by_ms = loop_now() + s->drain_ms;
+		relay_limits(s);
+	}
+}
+
+static void
+judge_again(struct session *s)
+{
+	if (!decide_again(s, NULL))
+		forbidden(s);
+	else if (s->revoke_by_ms != 0) { /* allowed again */
+		s->revoke_by_ms = 0;
+		relay_limits(s);
+	}
+}
+
 static void
 rejudge_some(struct turn *t)
 {
@@ -363,10 +391,7 @@ rejudge_some(struct turn *t)
 		walk.rejudge_at = s->next;
 		if (s->stage != AT_RELAY || s->card == NULL || s->judged == walk.generation)
 			continue; /* on its way: it is judged when it gets there */
-		if (!decide_again(s)) {
-			walk.revoked++;
-			session_stop(s, END_REVOKED);
-		}
+		judge_again(s);
 	}
 	if (walk.rejudge_at != NULL)
 		turn_ask(t, rejudge_some);
@@ -422,6 +447,9 @@ session_new(void)
 	s->end_by_ms = 0;
 	s->idle_ms = 0;
 	s->judged = 0;
+	s->revoke_by_ms = 0;
+	s->on_revoke = 0;
+	s->drain_ms = 0;
 	s->mute = false;
 	s->stage = AT_ACCEPT;
 	s->ending = END_NONE;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "books/books.h"
+#include "books/hits.h"
 #include "books/tally.h"
 #include "net/dial.h"
 #include "net/listen.h"
@@ -71,6 +72,7 @@ struct approach {
 	/* decide */
 	struct rules_answer answer;
 	int32_t rules[DIAL_ADDRESSES]; /* of each address to try */
+	uint64_t lifetime_ms; /* of the deciding rule; 0: none */
 	/* open: the stage says what the success reply tells */
 	struct endpoint told;
 	bool dialling, dialled;
@@ -95,9 +97,12 @@ struct session {
 	int64_t end_by_ms; /* lifetime; 0: none. Before the relay: the deadline of the stage */
 	uint32_t idle_ms; /* 0: none */
 	uint32_t linger_left; /* bytes that are still read of a refused client */
+	int64_t revoke_by_ms; /* a new policy forbids it, and this is when it ends; 0: not so */
+	uint32_t drain_ms;    /* on-revoke = drain */
 	uint32_t judged;  /* generation of the policy that last allowed it */
 	uint8_t stage;	  /* enum stage */
 	uint8_t ending;	  /* enum ending */
+	uint8_t on_revoke; /* 0 sever, 1 keep, 2 drain: the word of the rule that last allowed it */
 	bool mute;	  /* it is let go without having been told anything */
 };
 
@@ -109,6 +114,7 @@ struct walk {
 	struct tally_limits limits;
 	struct rules_self self;
 	struct books *books;
+	struct hits *hits; /* of this policy; NULL: not counted */
 	struct tally *tally;
 	struct session *sessions; /* all, also those being let go */
 	uint32_t session_count, session_most; /* most: what the descriptors allow */
@@ -181,8 +187,20 @@ enum step open_step(struct session *s);
  * each destination of a UDP association are judged with these, and their own name, address and port.
  */
 void decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_LEN + 1]);
-/* decide.c: judges a live session again under walk.policy; true: still allowed. */
-bool decide_again(struct session *s);
+/*
+ * decide.c: the one place where verdicts are counted: of a session, of the peer of a BIND, of each new destination of a UDP
+ * association. Writes rule, reason, policy, dry-run rule and alert into the card that will tell it, counts the rule's hit
+ * (books/hits.h), and writes the alert's line if the rule asks for one. For each verdict once, when it is certain (never
+ * for RULES_NEED).
+ */
+void decide_count(struct card *card, const struct rules_answer *answer);
+/* decide.c: the session's own verdict: decide_count, and what its rule says of its life is kept: idle_ms, on_revoke and,
+ * as long as there is an approach, lifetime_ms. */
+void decide_note(struct session *s, const struct rules_answer *answer);
+/* decide.c: of several addresses, each with its rule, this one was reached: its rule is the session's from now on. */
+void decide_reached(struct session *s, int32_t rule);
+/* decide.c: judges a live session again under walk.policy; true: still allowed. answer may be NULL. */
+bool decide_again(struct session *s, struct rules_answer *answer);
 /* reply.c: sends a reply (SOCKS4 or 5 as the session's version says); at NULL: no address. False: it did not go out. */
 bool reply_send(struct session *s, uint8_t code, const struct endpoint *at);
 /* reply.c: tells the client of a failure; false: there is nothing to tell or nobody to tell it to. */

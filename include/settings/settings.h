@@ -16,6 +16,7 @@
 
 #define SETTINGS_NAME 65  /* identifiers with NUL */
 #define SETTINGS_PATH 1024 /* absolute paths with NUL */
+#define SETTINGS_STATE "/var/lib/sallyport" /* default of state.directory */
 #define SETTINGS_LISTENERS 64
 #define SETTINGS_MAGIC 0x53504c59u
 #define SETTINGS_VERSION 1u
@@ -98,6 +99,10 @@ struct settings {
 		enum settings_on_full on_full;
 		uint64_t rotate_size; /* bytes; 0: never */
 	} audit;
+
+	struct {
+		char directory[SETTINGS_PATH];
+	} state;
 
 	struct {
 		char socket[SETTINGS_PATH]; /* "" : none */

@@ -26,12 +26,19 @@ enum ipc_type {
 	IPC_TALLY,	  /* empty; tally memfd (shared limits); to the ledger also the memfd of its
 			   * desk, see ledger.h. worker: 1 fd, ledger: 2 */
 	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
-	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd. worker, ledger */
+	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd; to a worker a third: the memfd in which
+			   * it counts under this policy (books/hits.h). worker, ledger, authenticator, control */
 	IPC_START,	  /* empty: begin accepting. worker */
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
 	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash */
 	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
 	IPC_POLICY_REFUSED, /* ipc_compiled: a reload that failed; the old policy stays. ledger */
+	/* parent -> control */
+	IPC_HITS_STORE,	  /* ipc_hits_store; 2 fds: the two files of books/hits_book.h, or memfds. Before any IPC_HITS */
+	IPC_HITS,	  /* ipc_hits; 2 fds: a worker's memfd of books/hits.h, and its policy memfd */
+	IPC_HITS_OVER,	  /* ipc_hits_id: nothing is counted there any more */
+	/* control -> parent */
+	IPC_HITS_ADDED,	  /* ipc_hits_id: it stands in the store, the memory may go */
 	/* parent -> worker, authenticator */
 	IPC_AUTH_CHANNEL, /* ipc_books: which worker; 1 fd: the channel between that worker and the authenticator. Told
 			   * again when one of the two was restarted; the old channel is over then */
@@ -57,6 +64,9 @@ struct ipc_books { uint32_t worker; uint32_t generation; /* counts the worker's 
 struct ipc_listener { uint32_t listener; /* index in settings.listeners */ struct endpoint at; /* as really bound */ };
 struct ipc_listeners { uint32_t count; uint32_t reserved; struct ipc_listener list[64]; };
 struct ipc_policy { uint32_t generation; uint32_t reserved; };
+struct ipc_hits_store { uint64_t run; /* names this life of the server */ uint32_t kept; /* 1: files, 0: memory only */ uint32_t reserved; };
+struct ipc_hits { uint64_t id; /* within the run, never twice */ uint32_t worker; uint32_t generation; /* of the policy */ };
+struct ipc_hits_id { uint64_t id; };
 struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
 struct ipc_drain { uint32_t within_ms; };
 struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /* wait status */ };

@@ -30,6 +30,7 @@ ABOUT = {
     "udp": "For the command UDP ASSOCIATE.",
     "auth": "The ways to know a user.\nA way is open if its group stands in the file.",
     "audit": "The ledger, see\n.Xr sallyport-audit 5 .",
+    "state": "",
     "control": "",
     "metrics": "",
 }
