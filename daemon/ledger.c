@@ -300,10 +300,12 @@ write_plain(const char *action, const char *outcome, const char *reason, const c
 	return write_with(&e, action, outcome, reason, text);
 }
 
-static int64_t
-time_of(const struct card *c, enum books_event event)
+/* The card goes away with it, and has an ending. */
+static bool
+is_last(enum books_event event)
 {
-	return event == EVENT_START ? c->told_ns : c->end_ns;
+	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END ||
+	       event == EVENT_DESTINATION;
 }
 
 /*
@@ -377,7 +379,7 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 	memcpy((void *)&copy, (const void *)shared, sizeof copy);
 	g = generation_of(c);
 	s = g != NULL ? g->settings_at : settings_now();
-	r.at_ns = time_of(c, event);
+	r.at_ns = books_moment(b, shared, event, copy.bytes);
 	if (s != NULL && c->listener < s->listener_count && c->listener < SETTINGS_LISTENERS)
 		r.listener = s->listeners[c->listener].name;
 	if (g != NULL && c->rule != RULE_NONE) {
@@ -403,7 +405,7 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 			return;
 		}
 	}
-	if (event != EVENT_START)
+	if (is_last(event))
 		r.ending = endings[c->ending < END_COUNT ? c->ending : END_INTERNAL].word;
 	if ((event == EVENT_DENY || event == EVENT_DESTINATION) && c->ending == END_DENIED)
 		r.reason = rules_reason_word((enum rules_reason)c->reason);

@@ -347,6 +347,8 @@ on_start(const struct message *m)
 		return;
 	}
 	worker.started = true;
+	books_clock(walk.books, loop_wall_ns);
+	progress_start();
 	know_ourselves();
 	tally_present(walk.tally, worker.index, true);
 	walk.load = tally_load(walk.tally, worker.index);

@@ -129,6 +129,8 @@ const struct setting settings_table[] = {
      "when a record cannot be written: refuse new sessions, stop the server, or drop records"},
     {"audit.rotate-size", SETTING_SIZE, AT(audit.rotate_size), 0, NULL, 4096, UINT64_C(1) << 40, 0,
      NULL, "size at which a new file is begun; never if not given"},
+    {"audit.progress", SETTING_TIME_S, AT(audit.progress_s), 0, "15 min", SECOND, 30 * DAY,
+     SETTING_NONE, NULL, "between two records of a session that lasts; \"none\": none but start and end"},
     {"state.directory", SETTING_PATH, AT(state.directory), 0, SETTINGS_STATE, 0, 0, 0, NULL,
      "folder for what outlives a restart, as the counters of rules; the default one only if it exists"},
     {"control.socket", SETTING_PATH, AT(control.socket), 0, "/run/sallyport/control", 0, 0,

@@ -58,8 +58,15 @@ struct books_head {
 	_Alignas(LINE) _Atomic uint32_t freed;
 };
 
+/* What a card has no room for; touched only by those sessions that need it. */
+struct moments {
+	int64_t at[EVENT_COUNT];
+	uint64_t bytes[2]; /* at the last progress */
+	uint64_t position; /* in the ring, of the last progress, + 1 */
+};
+
 struct layout {
-	size_t counters, cards, ring, strings, total;
+	size_t counters, cards, ring, strings, moments, total;
 };
 
 struct books {
@@ -67,6 +74,7 @@ struct books {
 	struct card *cards;
 	_Atomic uint32_t *ring;
 	char *strings;
+	struct moments *moments;
 	_Atomic uint64_t *counters;
 	size_t mapped;
 	uint32_t capacity, ring_mask, worker, generation;
@@ -79,6 +87,7 @@ struct books {
 	uint32_t free;  /* private chain, index + 1 */
 	uint32_t fresh; /* next card never used */
 	uint32_t serial;
+	int64_t (*wall_ns)(void);
 
 	/* ledger */
 	uint64_t heard, done;
@@ -110,7 +119,8 @@ layout_of(uint32_t capacity, uint32_t ring_size)
 	l.cards = l.counters + whole_pages(COUNT_MAX * sizeof(uint64_t));
 	l.ring = l.cards + whole_pages((size_t)capacity * sizeof(struct card));
 	l.strings = l.ring + whole_pages((size_t)ring_size * sizeof(uint32_t));
-	l.total = l.strings + whole_pages((size_t)capacity * CARD_STRINGS * LONG_STRING);
+	l.moments = l.strings + whole_pages((size_t)capacity * CARD_STRINGS * LONG_STRING);
+	l.total = l.moments + whole_pages((size_t)capacity * sizeof(struct moments));
 	return l;
 }
 
@@ -187,6 +197,8 @@ books_map(int fd, int bell)
 	b->cards = (struct card *)((char *)head + l.cards);
 	b->ring = (_Atomic uint32_t *)((char *)head + l.ring);
 	b->strings = (char *)head + l.strings;
+	b->moments = (struct moments *)((char *)head + l.moments);
+	b->wall_ns = clock_wall_ns;
 	b->worker = head->worker & 63;
 	b->generation = head->generation;
 	b->born_ms = head->born_ms;
@@ -361,11 +373,26 @@ ring_bell(struct books *b)
 		return;
 }
 
+static bool
+is_last(uint32_t event)
+{
+	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END ||
+	       event == EVENT_DESTINATION;
+}
+
+void
+books_clock(struct books *b, int64_t (*wall_ns)(void))
+{
+	b->wall_ns = wall_ns;
+}
+
 void
 books_tell(struct books *b, struct card *c, enum books_event event)
 {
 	uint32_t slot = (uint32_t)(c - b->cards) | (uint32_t)event << SLOT_EVENT_SHIFT;
 
+	if (event != EVENT_START && !is_last(event))
+		b->moments[c - b->cards].at[event] = b->wall_ns();
 	atomic_store_explicit(&b->ring[b->told & b->ring_mask], slot | lap_bit(b, b->told),
 			      memory_order_release);
 	b->told++;
@@ -380,6 +407,21 @@ books_tell(struct books *b, struct card *c, enum books_event event)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&b->head->asleep, memory_order_relaxed))
 		ring_bell(b);
+}
+
+void
+books_progress(struct books *b, struct card *c, uint32_t age_s)
+{
+	struct moments *m = &b->moments[c - b->cards];
+
+	/* what the last user of this card left there is written, too */
+	if (m->position > atomic_load_explicit(&b->head->tail, memory_order_acquire))
+		return;
+	m->position = b->told + 1;
+	m->bytes[0] = c->up;
+	m->bytes[1] = c->down;
+	c->progress = age_s;
+	books_tell(b, c, EVENT_PROGRESS);
 }
 
 uint64_t
@@ -397,13 +439,6 @@ books_free_cards(const struct books *b)
 }
 
 /* -- ledger ------------------------------------------------------------------------------- */
-
-static bool
-is_last(uint32_t event)
-{
-	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END ||
-	       event == EVENT_DESTINATION;
-}
 
 static bool
 slot_new(const struct books *b, uint64_t position, uint32_t *slot)
@@ -512,6 +547,20 @@ uint32_t
 books_index(const struct books *b, const struct card *c)
 {
 	return (uint32_t)(c - b->cards);
+}
+
+int64_t
+books_moment(const struct books *b, const struct card *c, enum books_event event, uint64_t bytes[2])
+{
+	const struct moments *m = &b->moments[c - b->cards];
+
+	if (event == EVENT_START)
+		return c->told_ns;
+	if ((unsigned)event >= EVENT_COUNT || is_last(event))
+		return c->end_ns;
+	if (event == EVENT_PROGRESS && bytes != NULL)
+		memcpy(bytes, m->bytes, sizeof m->bytes);
+	return m->at[event];
 }
 
 void

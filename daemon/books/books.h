@@ -121,8 +121,15 @@ void card_drop(struct books *b, struct card *c);
 enum card_string { CARD_NAME, CARD_USER, CARD_USERID };
 /* Stores up to 255 bytes, any bytes. */
 void card_set_string(struct books *b, struct card *c, enum card_string which, const void *s, size_t len);
-/* Never fails: the ring has room for every event of every card. Rings the bell if the ledger sleeps. */
+/*
+ * Never fails: the ring has room for every event of every card. Rings the bell if the ledger sleeps. The time of an
+ * event that is neither START nor a last one is taken here: a card has only room for two.
+ */
 void books_tell(struct books *b, struct card *c, enum books_event event);
+/* EVENT_PROGRESS at this age, with the bytes so far; nothing if the last one of this card is not written yet. */
+void books_progress(struct books *b, struct card *c, uint32_t age_s);
+/* Where those times come from; clock_wall_ns if not told. */
+void books_clock(struct books *b, int64_t (*wall_ns)(void));
 /* Told but not yet written: how far the ledger lags. */
 uint64_t books_lag(const struct books *b);
 uint32_t books_free_cards(const struct books *b);
@@ -142,6 +149,8 @@ void books_keep(struct books *b, uint64_t position);
 /* A dead worker's: the end of this card is kept elsewhere, it is open no more. */
 void books_ended(struct books *b, uint32_t index);
 uint32_t books_index(const struct books *b, const struct card *c);
+/* When it happened, wall. For EVENT_PROGRESS and bytes not NULL: what had passed by then, up and down. */
+int64_t books_moment(const struct books *b, const struct card *c, enum books_event event, uint64_t bytes[2]);
 /* A dead worker's: nothing remains to be told of these books; whoever maps them next knows. */
 void books_bury(struct books *b);
 bool books_buried(const struct books *b);

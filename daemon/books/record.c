@@ -21,31 +21,65 @@
 /* How many bytes of a string are told; the second when the first makes too long a line. */
 static const size_t string_limits[] = {255, 40};
 
+/* What a record of the event tells beside who and when. */
+enum {
+	TELL_TARGET = 1, /* command, destination, rule, addresses used */
+	TELL_REPLY = 2,  /* the success reply */
+	TELL_BYTES = 4,  /* with start and duration */
+	TELL_END = 8,    /* event.end */
+	TELL_MS = 16,    /* what the stages took */
+};
+#define TELL_OVER (TELL_TARGET | TELL_BYTES | TELL_END | TELL_MS)
+
 struct event_row {
-	const char *action, *type, *outcome, *number;
+	const char *action, *category, *type, *outcome, *number;
 	const char *word, *colour; /* short form */
+	unsigned tells;
 };
 
+#define SESSION "\"network\",\"session\""
+#define AUTHENTICATION "\"authentication\""
+
+/* Category and type as ECS allows them together (ecs.version). */
 static const struct event_row events[EVENT_COUNT] = {
-    [EVENT_NONE] = {"none", "\"info\"", "unknown", "0", "none", ""},
-    [EVENT_START] = {"session-start", "\"connection\",\"start\",\"allowed\"", "success", "1",
-		     "open", "\033[32m"},
-    [EVENT_DENY] = {"session-deny", "\"connection\",\"denied\"", "failure", "1", "deny",
-		    "\033[1;31m"},
-    [EVENT_FAIL] = {"session-fail", "\"connection\",\"end\"", "failure", "1", "fail", "\033[33m"},
-    [EVENT_END] = {"session-end", "\"connection\",\"end\"", "success", "2", "close", "\033[36m"},
-    [EVENT_AUTH_SUCCESS] = {"auth-success", "\"info\"", "success", "3", "login", "\033[32m"},
-    [EVENT_AUTH_FAILURE] = {"auth-failure", "\"denied\"", "failure", "3", "login", "\033[1;31m"},
-    [EVENT_LOCKOUT] = {"lockout", "\"denied\"", "failure", "4", "lockout", "\033[1;31m"},
-    [EVENT_BIND_LISTEN] = {"bind-listen", "\"connection\",\"info\"", "success", "5", "listen",
-			   "\033[32m"},
-    [EVENT_BIND_ACCEPT] = {"bind-accept", "\"connection\",\"info\"", "success", "6", "accept",
-			   "\033[32m"},
-    [EVENT_PROGRESS] = {"session-progress", "\"connection\",\"info\"", "success", "7", "still",
-			"\033[36m"},
-    [EVENT_DESTINATION] = {"udp-destination", "\"connection\",\"info\"", "success", "8", "udp",
-			   "\033[36m"},
+    [EVENT_NONE] = {"none", SESSION, "\"info\"", "unknown", "0", "none", "", 0},
+    [EVENT_START] = {"session-start", SESSION, "\"connection\",\"start\",\"allowed\"", "success",
+		     "1", "open", "\033[32m", TELL_TARGET | TELL_REPLY},
+    [EVENT_DENY] = {"session-deny", SESSION, "\"connection\",\"denied\"", "failure", "1", "deny",
+		    "\033[1;31m", TELL_TARGET | TELL_MS},
+    [EVENT_FAIL] = {"session-fail", SESSION, "\"connection\",\"end\"", "failure", "1", "fail",
+		    "\033[33m", TELL_TARGET | TELL_MS},
+    [EVENT_END] = {"session-end", SESSION, "\"connection\",\"end\"", "success", "2", "close",
+		   "\033[36m", TELL_OVER},
+    [EVENT_AUTH_SUCCESS] = {"auth-success", AUTHENTICATION, "\"start\"", "success", "3", "login",
+			    "\033[32m", 0},
+    [EVENT_AUTH_FAILURE] = {"auth-failure", AUTHENTICATION, "\"start\"", "failure", "4", "wrong",
+			    "\033[1;31m", 0},
+    [EVENT_LOCKOUT] = {"lockout", AUTHENTICATION, "\"info\"", "failure", "5", "lock", "\033[1;31m",
+		       0},
+    [EVENT_BIND_LISTEN] = {"bind-listen", SESSION, "\"connection\",\"info\"", "success", "6",
+			   "door", "\033[32m", TELL_TARGET},
+    [EVENT_BIND_ACCEPT] = {"bind-accept", SESSION, "\"connection\",\"info\"", "success", "7",
+			   "call", "\033[32m", TELL_TARGET},
+    /* its number is followed by the age that it tells */
+    [EVENT_PROGRESS] = {"session-progress", SESSION, "\"connection\",\"info\"", "success", "8",
+			"still", "\033[36m", TELL_TARGET | TELL_BYTES},
+    [EVENT_DESTINATION] = {"udp-destination", SESSION, "\"connection\",\"info\"", "success", "9",
+			   "udp", "\033[36m", TELL_OVER},
 };
+
+/* A destination that was denied is told by the same event. */
+static const struct event_row destination_denied = {
+    "udp-destination", SESSION,  "\"connection\",\"denied\"", "failure", "9", "udp",
+    "[1;31m",         TELL_OVER};
+
+static const struct event_row *
+row_of(const struct record *r)
+{
+	if (r->event == EVENT_DESTINATION && r->reason != NULL && *r->reason != '\0')
+		return &destination_denied;
+	return &events[r->event < EVENT_COUNT ? r->event : EVENT_NONE];
+}
 
 const char *
 record_action(enum books_event e)
@@ -82,13 +116,6 @@ static bool
 given(const char *s)
 {
 	return s != NULL && *s != '\0';
-}
-
-/* It tells what was carried, and when. */
-static bool
-is_account(const struct record *r)
-{
-	return r->event == EVENT_END || r->event == EVENT_DESTINATION;
 }
 
 /* -- ECS ------------------------------------------------------------------------------------ */
@@ -152,27 +179,37 @@ static void
 put_event(struct text *t, const struct record *r, const char *id)
 {
 	const struct card *c = r->card;
-	const struct event_row *e = &events[r->event];
-	bool denied = r->event == EVENT_DESTINATION && given(r->reason);
+	const struct event_row *e = row_of(r);
+	bool still = r->event == EVENT_PROGRESS;
 
-	LIT(t, ",\"event\":{\"kind\":\"event\",\"category\":[\"network\",\"session\"],\"type\":[");
-	text_put(t, denied ? events[EVENT_DENY].type : e->type);
+	LIT(t, ",\"event\":{\"kind\":\"event\",\"category\":[");
+	text_put(t, e->category);
+	LIT(t, "],\"type\":[");
+	text_put(t, e->type);
 	LIT(t, "],\"action\":\"");
 	text_put(t, e->action);
 	LIT(t, "\",\"outcome\":\"");
-	text_put(t, denied ? events[EVENT_DENY].outcome : e->outcome);
+	text_put(t, e->outcome);
 	LIT(t, "\",\"id\":\"");
 	text_put_bytes(t, id, BOOKS_ID - 1);
 	text_put_char(t, '-');
 	text_put(t, e->number);
+	if (still) {
+		text_put_char(t, '-');
+		text_put_u64(t, c->progress);
+	}
 	text_put_char(t, '"');
-	if (is_account(r)) {
+	if (e->tells & (TELL_BYTES | TELL_END)) {
 		LIT(t, ",\"start\":");
 		put_time(t, c->start_ns);
+	}
+	if (e->tells & TELL_END) {
 		LIT(t, ",\"end\":");
 		put_time(t, c->end_ns);
+	}
+	if (e->tells & (TELL_BYTES | TELL_END)) {
 		LIT(t, ",\"duration\":");
-		put_long(t, c->duration_ns);
+		put_long(t, still ? c->progress * (uint64_t)NS_PER_S : c->duration_ns);
 	}
 	if (given(r->ending)) {
 		LIT(t, ",\"reason\":");
@@ -197,20 +234,21 @@ put_user(struct text *t, const struct record *r, size_t limit)
 static void
 put_source(struct text *t, const struct record *r)
 {
+	unsigned tells = row_of(r)->tells;
 	const struct card *c = r->card;
 
 	LIT(t, ",\"source\":{\"ip\":");
 	put_address(t, &c->source);
 	LIT(t, ",\"port\":");
 	text_put_u64(t, c->source_port);
-	if (c->flags & CARD_HAS_NAT) {
+	if (tells & TELL_TARGET && c->flags & CARD_HAS_NAT) {
 		LIT(t, ",\"nat\":{\"ip\":");
 		put_address(t, &c->nat);
 		LIT(t, ",\"port\":");
 		text_put_u64(t, c->nat_port);
 		text_put_char(t, '}');
 	}
-	if (is_account(r)) {
+	if (tells & TELL_BYTES) {
 		LIT(t, ",\"bytes\":");
 		put_long(t, c->up);
 		if (c->command == 3) {
@@ -241,7 +279,7 @@ put_destination(struct text *t, const struct record *r, size_t limit)
 		member(t, &any, "destination", "port");
 		text_put_u64(t, c->destination_port);
 	}
-	if (is_account(r)) {
+	if (row_of(r)->tells & TELL_BYTES) {
 		member(t, &any, "destination", "bytes");
 		put_long(t, c->down);
 		if (c->command == 3) {
@@ -253,14 +291,16 @@ put_destination(struct text *t, const struct record *r, size_t limit)
 }
 
 static void
-put_network(struct text *t, const struct card *c)
+put_network(struct text *t, const struct record *r)
 {
+	const struct card *c = r->card;
+
 	LIT(t, ",\"network\":{\"transport\":");
 	if (c->command == 3)
 		LIT(t, "\"udp\"");
 	else
 		LIT(t, "\"tcp\"");
-	if (c->flags & CARD_HAS_ADDRESS) {
+	if (row_of(r)->tells & TELL_TARGET && c->flags & CARD_HAS_ADDRESS) {
 		if (addr_is4(&c->destination))
 			LIT(t, ",\"type\":\"ipv4\"");
 		else
@@ -355,21 +395,22 @@ put_command(struct text *t, uint8_t command)
 }
 
 static void
-put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
+put_socks(struct text *t, const struct record *r, const char *session, size_t limit)
 {
 	const struct card *c = r->card;
+	unsigned tells = row_of(r)->tells;
 	unsigned way = way_of(c);
 	char userid[256];
 	size_t len = string_of(r, CARD_USERID, userid);
 
 	LIT(t, ",\"socks\":{\"session\":\"");
-	text_put_bytes(t, id, BOOKS_ID - 1);
+	text_put_bytes(t, session, BOOKS_ID - 1);
 	text_put_char(t, '"');
 	if (c->version != 0) {
 		LIT(t, ",\"version\":");
 		text_put_u64(t, c->version);
 	}
-	if (c->command != 0) {
+	if (tells & TELL_TARGET && c->command != 0) {
 		LIT(t, ",\"command\":");
 		put_command(t, c->command);
 	}
@@ -382,7 +423,7 @@ put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
 	LIT(t, "\",\"assurance\":\"");
 	text_put(t, way < COUNT(ways) ? ways[way].assurance : "none");
 	text_put_char(t, '"');
-	if (r->event == EVENT_START || c->flags & CARD_REPLIED) {
+	if (tells & TELL_REPLY || (tells & TELL_TARGET && c->flags & CARD_REPLIED)) {
 		LIT(t, ",\"reply\":");
 		text_put_u64(t, c->reply);
 	}
@@ -394,7 +435,7 @@ put_socks(struct text *t, const struct record *r, const char *id, size_t limit)
 		LIT(t, ",\"dry_run\":");
 		put_string(t, r->dry_run, 64);
 	}
-	if (r->event != EVENT_START)
+	if (tells & TELL_MS)
 		put_stage_times(t, c);
 	text_put_char(t, '}');
 }
@@ -455,10 +496,12 @@ record_ecs(const struct record *r, char *buf)
 		put_event(&t, r, id);
 		put_user(&t, r, limit);
 		put_source(&t, r);
-		put_destination(&t, r, limit);
-		put_network(&t, r->card);
+		if (row_of(r)->tells & TELL_TARGET)
+			put_destination(&t, r, limit);
+		put_network(&t, r);
 		put_observer(&t, r->hostname, r->version, r->listener);
-		put_rule(&t, r, limit);
+		if (row_of(r)->tells & TELL_TARGET)
+			put_rule(&t, r, limit);
 		put_socks(&t, r, session, limit);
 		put_policy(&t, r->policy_name, r->policy_hash, r->reason, limit);
 		put_audit(&t, r->seq);
@@ -728,8 +771,9 @@ say_protocol(struct line *l, const struct card *c)
 }
 
 static void
-say_amounts(struct line *l, const struct card *c)
+say_amounts(struct line *l, const struct record *r)
 {
+	const struct card *c = r->card;
 	struct text *t = &l->t;
 
 	text_put_size(t, c->up);
@@ -740,8 +784,26 @@ say_amounts(struct line *l, const struct card *c)
 	say_colour(l, DIM);
 	LIT(t, " down, ");
 	say_colour(l, PLAIN);
-	text_put_duration(t, c->duration_ns);
+	text_put_duration(t, r->event == EVENT_PROGRESS ? c->progress * (uint64_t)NS_PER_S
+							: c->duration_ns);
 	LIT(t, "  ");
+}
+
+/* What there is to say of a proof. */
+static void
+say_way(struct line *l, const struct record *r)
+{
+	static const char *const said[EVENT_COUNT] = {[EVENT_AUTH_SUCCESS] = "known by ",
+						      [EVENT_AUTH_FAILURE] = "not proven",
+						      [EVENT_LOCKOUT] =
+							  "locked out after too many failures"};
+	unsigned way = way_of(r->card);
+
+	if (r->event >= EVENT_COUNT || said[r->event] == NULL)
+		return;
+	say(l, said[r->event]);
+	if (r->event == EVENT_AUTH_SUCCESS)
+		say(l, way < COUNT(ways) ? ways[way].word : "nothing");
 }
 
 /* Why the policy said no, where it was not simply a rule. */
@@ -784,26 +846,32 @@ line_end(struct line *l)
 size_t
 record_short(const struct record *r, char *buf)
 {
-	const struct event_row *e = &events[r->event];
+	const struct event_row *e = row_of(r);
 	struct line l = {.colour = r->colour};
+	bool good = strcmp(e->outcome, "success") == 0;
 
 	text_init(&l.t, buf, RECORD_MAX);
 	say_head(&l, r->at_ns, e->word, e->colour);
 	say_client(&l, r);
-	say_colour(&l, DIM);
-	say(&l, " > ");
-	say_colour(&l, PLAIN);
-	say_target(&l, r);
-	say_rule(&l, r);
+	if (e->tells & TELL_TARGET) {
+		say_colour(&l, DIM);
+		say(&l, " > ");
+		say_colour(&l, PLAIN);
+		say_target(&l, r);
+		say_rule(&l, r);
+	} else {
+		say(&l, "   ");
+		say_way(&l, r);
+	}
 	if (r->event == EVENT_START)
 		say_protocol(&l, r->card);
-	if (is_account(r))
-		say_amounts(&l, r->card);
+	if (e->tells & TELL_BYTES)
+		say_amounts(&l, r);
 	if (given(r->ending)) {
-		if (!is_account(r))
+		if (!good)
 			say_colour(&l, e->colour);
 		say_ending(&l, r->ending, r->reason);
-		if (!is_account(r))
+		if (!good)
 			say_colour(&l, PLAIN);
 	}
 	return line_end(&l);

@@ -69,6 +69,8 @@ session_free(struct session *s)
 	timer_stop(&s->timer);
 	if (walk.rejudge_at == s)
 		walk.rejudge_at = s->next;
+	if (walk.progress_at == s)
+		walk.progress_at = s->next;
 	free(s->identity);
 	*s->link = s->next;
 	if (s->next != NULL)

@@ -122,6 +122,7 @@ struct walk {
 	uint32_t mute_count;		      /* of them, those with `mute` */
 	bool crowded;			      /* session_most is reached, or was a moment ago */
 	void (*crowd)(bool crowded);	      /* told when that changes */
+	struct session *progress_at; /* see progress.c */
 	/* judging the live sessions again, some a round */
 	struct session *rejudge_at;
 	uint32_t revoked;
@@ -207,6 +208,8 @@ bool reply_send(struct session *s, uint8_t code, const struct endpoint *at);
 bool reply_refusal(struct session *s);
 /* account.c: the last record; gives the card and what was counted away. */
 void account_close(struct session *s);
+/* progress.c: from now on sessions that last tell of themselves. */
+void progress_start(void);
 /* relay.c: the pump's limits may have changed. */
 void relay_limits(struct session *s);
 

@@ -98,6 +98,7 @@ struct settings {
 		enum settings_format format;
 		enum settings_on_full on_full;
 		uint64_t rotate_size; /* bytes; 0: never */
+		uint32_t progress_s; /* between two records of a session that lasts; 0: none */
 	} audit;
 
 	struct {

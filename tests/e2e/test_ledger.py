@@ -214,6 +214,36 @@ def test_bytes_are_exact_whatever_the_end(daemon, targets):
         assert (end["source"]["bytes"], end["destination"]["bytes"]) == (up, down)
 
 
+def test_a_long_session_tells_of_itself(daemons, targets):
+    """session-progress every audit.progress: the bytes so far, an id of its own."""
+    daemon = daemons(settings={"audit": {"progress": "1 s"}})
+    target = targets(hold)
+    with daemon.client() as client, daemon.client() as other:
+        assert client.connect5("127.0.0.1", target.port).code == 0
+        sock = target.take()
+        client.send(b"12345")
+        some = daemon.ledger.wait(lambda r: r["event"]["action"] == "session-progress",
+                                  "three of them", count=3)
+        assert [r["source"]["bytes"] for r in some][-2:] == [5, 5]
+        assert {r["source"]["port"] for r in some} == {client.port}  # not of a handshake
+        assert len({r["event"]["id"] for r in some}) == 3
+        ages = [r["event"]["duration"] // 10**9 for r in some]
+        assert ages == sorted(set(ages))
+        assert [r["event"]["id"].rsplit("-", 1)[1] for r in some] == [str(a) for a in ages]
+        for r in some:
+            start = daemon.ledger.of(client, "session-start")
+            assert r["socks"]["session"] == start["socks"]["session"]
+            assert r["event"]["outcome"] == "success" and "end" not in r["event"]
+        other.close()
+        daemon.reload(settings={"audit": {"progress": "none"}})
+        count = len(daemon.ledger.find(lambda r: r["event"]["action"] == "session-progress"))
+        time.sleep(2.5)
+        assert len(daemon.ledger.find(
+            lambda r: r["event"]["action"] == "session-progress")) <= count + 1
+        sock.close()
+    daemon.ledger.last_of(client)
+
+
 def test_the_file_is_appended_to(daemons, echo):
     """A restart goes on in the same file."""
     daemon = daemons()

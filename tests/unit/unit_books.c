@@ -543,6 +543,82 @@ test_threads(void)
 	pair_close(&p);
 }
 
+static int64_t fake_now;
+
+static int64_t
+fake_clock(void)
+{
+	return fake_now;
+}
+
+/* Each event has its own time, also when the ledger hears them all at once and late. */
+static void
+test_moments(void)
+{
+	static const enum books_event events[] = {EVENT_AUTH_SUCCESS, EVENT_AUTH_FAILURE,
+						  EVENT_LOCKOUT, EVENT_BIND_LISTEN,
+						  EVENT_BIND_ACCEPT};
+	struct pair p = pair_open(0, 10);
+	struct card *c = card_take(p.worker, 1000);
+	struct books_heard h;
+	size_t i;
+
+	books_clock(p.worker, fake_clock);
+	for (i = 0; i < sizeof events / sizeof events[0]; i++) {
+		fake_now = 2000 + (int64_t)i;
+		books_tell(p.worker, c, events[i]);
+	}
+	c->told_ns = 3000;
+	books_tell(p.worker, c, EVENT_START);
+	c->end_ns = 4000;
+	books_tell(p.worker, c, EVENT_END);
+	fake_now = 9999;
+	for (i = 0; i < sizeof events / sizeof events[0]; i++) {
+		CU_ASSERT_TRUE_FATAL(books_hear(p.ledger, &h));
+		CU_ASSERT_EQUAL(h.event, events[i]);
+		CU_ASSERT_EQUAL(books_moment(p.ledger, h.card, h.event, NULL), 2000 + (int64_t)i);
+	}
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(books_moment(p.ledger, h.card, h.event, NULL), 3000);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(books_moment(p.ledger, h.card, h.event, NULL), 4000);
+	pair_close(&p);
+}
+
+/* The bytes as they were; and never two on their way, so the ring has room. */
+static void
+test_progress(void)
+{
+	struct pair p = pair_open(0, 10);
+	struct card *c = card_take(p.worker, 1000);
+	struct books_heard h;
+	uint64_t bytes[2] = {0, 0};
+	int i;
+
+	books_clock(p.worker, fake_clock);
+	fake_now = 5000;
+	c->up = 1;
+	c->down = 2;
+	books_progress(p.worker, c, 900);
+	c->up = 100;
+	for (i = 0; i < 20; i++)
+		books_progress(p.worker, c, 1800);
+	CU_ASSERT_EQUAL(books_lag(p.worker), 1);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(h.event, EVENT_PROGRESS);
+	CU_ASSERT_EQUAL(h.card->progress, 900);
+	CU_ASSERT_EQUAL(books_moment(p.ledger, h.card, h.event, bytes), 5000);
+	CU_ASSERT_EQUAL(bytes[0], 1);
+	CU_ASSERT_EQUAL(bytes[1], 2);
+	books_progress(p.worker, c, 1800); /* heard, not written */
+	CU_ASSERT_FALSE(books_hear(p.ledger, &h));
+	books_done(p.ledger);
+	books_progress(p.worker, c, 1800);
+	CU_ASSERT_TRUE(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(h.card->progress, 1800);
+	pair_close(&p);
+}
+
 int
 main(void)
 {
@@ -560,6 +636,8 @@ main(void)
 				      {"buried", test_buried},
 				      {"nonsense", test_nonsense},
 				      {"threads", test_threads},
+				      {"moments", test_moments},
+				      {"progress", test_progress},
 				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"books", NULL, NULL, NULL, NULL, tests},
 					CU_SUITE_INFO_NULL};

@@ -330,6 +330,124 @@ test_escaping(void)
 	card_drop(books, c);
 }
 
+static json_t *
+told(const struct card *c, enum books_event event, const char *ending)
+{
+	struct record r = about(c, event);
+
+	r.ending = ending;
+	return parsed(record_ecs(&r, line));
+}
+
+static bool
+has(json_t *j, const char *path, const char *text)
+{
+	if (strcmp(text_of(j, path), text) == 0)
+		return true;
+	printf("%s is '%s', not '%s'\n", path, text_of(j, path), text);
+	return false;
+}
+
+/* At the time of a proof nothing is known of where the session will lead, whatever the card says
+ * by now. */
+static void
+test_proofs(void)
+{
+	static const struct {
+		enum books_event event;
+		const char *action, *type, *outcome, *id;
+	} rows[] = {
+	    {EVENT_AUTH_SUCCESS, "auth-success", "start", "success", "078TJJH1W84005-3"},
+	    {EVENT_AUTH_FAILURE, "auth-failure", "start", "failure", "078TJJH1W84005-4"},
+	    {EVENT_LOCKOUT, "lockout", "info", "failure", "078TJJH1W84005-5"},
+	};
+	struct card *c = sample();
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		json_t *j = told(c, rows[i].event, NULL);
+
+		CU_ASSERT_TRUE(has(j, "event.action", rows[i].action));
+		CU_ASSERT_TRUE(has(j, "event.outcome", rows[i].outcome));
+		CU_ASSERT_TRUE(has(j, "event.id", rows[i].id));
+		CU_ASSERT_STRING_EQUAL(
+		    json_string_value(json_array_get(member_of(j, "event.category"), 0)),
+		    "authentication");
+		CU_ASSERT_EQUAL(json_array_size(member_of(j, "event.category")), 1);
+		CU_ASSERT_STRING_EQUAL(
+		    json_string_value(json_array_get(member_of(j, "event.type"), 0)), rows[i].type);
+		CU_ASSERT_TRUE(has(j, "user.name", "alice"));
+		CU_ASSERT_TRUE(has(j, "source.ip", "10.20.3.4"));
+		CU_ASSERT_TRUE(has(j, "socks.auth", "pam"));
+		CU_ASSERT_PTR_NULL(member_of(j, "destination"));
+		CU_ASSERT_PTR_NULL(member_of(j, "rule"));
+		CU_ASSERT_PTR_NULL(member_of(j, "source.nat"));
+		CU_ASSERT_PTR_NULL(member_of(j, "socks.command"));
+		CU_ASSERT_PTR_NULL(member_of(j, "socks.reply"));
+		CU_ASSERT_PTR_NULL(member_of(j, "event.reason"));
+		CU_ASSERT_TRUE(has(j, "policy.hash", "9f2c41aa07be"));
+		json_decref(j);
+	}
+	card_drop(books, c);
+}
+
+static void
+test_progress(void)
+{
+	struct card *c = sample();
+	json_t *j;
+
+	c->progress = 1800;
+	c->up = 11;
+	c->down = 22;
+	j = told(c, EVENT_PROGRESS, NULL);
+	CU_ASSERT_TRUE(has(j, "event.action", "session-progress"));
+	CU_ASSERT_TRUE(has(j, "event.id", "078TJJH1W84005-8-1800"));
+	CU_ASSERT_TRUE(has(j, "event.start", "2033-05-18T03:33:20.482913Z"));
+	CU_ASSERT_PTR_NULL(member_of(j, "event.end"));
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "event.duration")), 1800 * NS_PER_S);
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "source.bytes")), 11);
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "destination.bytes")), 22);
+	CU_ASSERT_TRUE(has(j, "destination.domain", "erp.corp.example"));
+	json_decref(j);
+	j = told(c, EVENT_BIND_LISTEN, NULL);
+	CU_ASSERT_TRUE(has(j, "event.action", "bind-listen"));
+	CU_ASSERT_TRUE(has(j, "event.id", "078TJJH1W84005-6"));
+	CU_ASSERT_TRUE(has(j, "source.nat.ip", "192.0.2.17"));
+	json_decref(j);
+	j = told(c, EVENT_BIND_ACCEPT, NULL);
+	CU_ASSERT_TRUE(has(j, "event.action", "bind-accept"));
+	CU_ASSERT_TRUE(has(j, "event.id", "078TJJH1W84005-7"));
+	CU_ASSERT_TRUE(has(j, "destination.ip", "10.9.8.7"));
+	json_decref(j);
+	card_drop(books, c);
+}
+
+static void
+test_short_events(void)
+{
+	struct card *c = sample();
+	struct record r = about(c, EVENT_AUTH_SUCCESS);
+
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line, "03:33:20 login 10.20.3.4:52114 alice   known by pam\n");
+	r.event = EVENT_AUTH_FAILURE;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line, "03:33:20 wrong 10.20.3.4:52114 alice   not proven\n");
+	r.event = EVENT_LOCKOUT;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(
+	    line, "03:33:20 lock  10.20.3.4:52114 alice   locked out after too many failures\n");
+	r.event = EVENT_PROGRESS;
+	c->progress = 900;
+	c->up = c->down = 1024;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line, "03:33:20 still 10.20.3.4:52114 alice > erp.corp.example:443"
+				     "                rule fin-erp          1 KiB up, 1 KiB down, "
+				     "15 min\n");
+	card_drop(books, c);
+}
+
 /* The longest of everything still is one valid line below RECORD_MAX, with all keys. */
 static void
 test_longest(void)
@@ -374,7 +492,7 @@ test_garbage(void)
 
 	for (i = 0; i < 3000; i++) {
 		struct card *c = sample();
-		struct record r = about(c, (enum books_event)(1 + i % 4));
+		struct record r = about(c, (enum books_event)(1 + i % (EVENT_COUNT - 1)));
 		unsigned char *p = (unsigned char *)c;
 		size_t k;
 
@@ -478,7 +596,10 @@ main(void)
 				      {"garbage", test_garbage},
 				      {"short", test_short},
 				      {"plain", test_plain},
+				      {"proofs", test_proofs},
+				      {"progress", test_progress},
 				      {"destination", test_destination},
+				      {"short_events", test_short_events},
 				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"record", suite_open, suite_close, NULL, NULL, tests},
 					CU_SUITE_INFO_NULL};

@@ -271,7 +271,9 @@ class Daemon:
         """Each session told once: [start,] and one last record; bytes and times in place."""
         last = {"session-end", "session-deny", "session-fail"}
         for session, records in self.ledger.sessions().items():
-            actions = [r["event"]["action"] for r in records]
+            actions = [r["event"]["action"] for r in records
+                       if r["event"]["action"].startswith("session-")
+                       and r["event"]["action"] != "session-progress"]
             assert actions in (["session-start", "session-end"], ["session-deny"],
                                ["session-fail"], ["session-end"]) or (
                 actions == ["session-start"] and (self.crash_expected or self.starts_only)), (session, actions)
