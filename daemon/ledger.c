@@ -379,7 +379,9 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 	memcpy((void *)&copy, (const void *)shared, sizeof copy);
 	g = generation_of(c);
 	s = g != NULL ? g->settings_at : settings_now();
-	r.at_ns = books_moment(b, shared, event, copy.bytes);
+	r.at_ns = books_moment(b, shared, event);
+	if (event == EVENT_PROGRESS)
+		r.age_s = books_progressed(b, shared, copy.bytes);
 	if (s != NULL && c->listener < s->listener_count && c->listener < SETTINGS_LISTENERS)
 		r.listener = s->listeners[c->listener].name;
 	if (g != NULL && c->rule != RULE_NONE) {

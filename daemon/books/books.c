@@ -63,6 +63,8 @@ struct moments {
 	int64_t at[EVENT_COUNT];
 	uint64_t bytes[2]; /* at the last progress */
 	uint64_t position; /* in the ring, of the last progress, + 1 */
+	int64_t start_ns;  /* of the session that told it */
+	uint32_t age_s;
 };
 
 struct layout {
@@ -415,12 +417,14 @@ books_progress(struct books *b, struct card *c, uint32_t age_s)
 	struct moments *m = &b->moments[c - b->cards];
 
 	/* what the last user of this card left there is written, too */
-	if (m->position > atomic_load_explicit(&b->head->tail, memory_order_acquire))
+	if (m->position > atomic_load_explicit(&b->head->tail, memory_order_acquire) ||
+	    (m->start_ns == c->start_ns && m->age_s >= age_s))
 		return;
+	m->start_ns = c->start_ns;
+	m->age_s = age_s;
 	m->position = b->told + 1;
 	m->bytes[0] = c->up;
 	m->bytes[1] = c->down;
-	c->progress = age_s;
 	books_tell(b, c, EVENT_PROGRESS);
 }
 
@@ -550,7 +554,7 @@ books_index(const struct books *b, const struct card *c)
 }
 
 int64_t
-books_moment(const struct books *b, const struct card *c, enum books_event event, uint64_t bytes[2])
+books_moment(const struct books *b, const struct card *c, enum books_event event)
 {
 	const struct moments *m = &b->moments[c - b->cards];
 
@@ -558,9 +562,16 @@ books_moment(const struct books *b, const struct card *c, enum books_event event
 		return c->told_ns;
 	if ((unsigned)event >= EVENT_COUNT || is_last(event))
 		return c->end_ns;
-	if (event == EVENT_PROGRESS && bytes != NULL)
-		memcpy(bytes, m->bytes, sizeof m->bytes);
 	return m->at[event];
+}
+
+uint32_t
+books_progressed(const struct books *b, const struct card *c, uint64_t bytes[2])
+{
+	const struct moments *m = &b->moments[c - b->cards];
+
+	memcpy(bytes, m->bytes, sizeof m->bytes);
+	return m->age_s;
 }
 
 void

@@ -126,7 +126,8 @@ void card_set_string(struct books *b, struct card *c, enum card_string which, co
  * event that is neither START nor a last one is taken here: a card has only room for two.
  */
 void books_tell(struct books *b, struct card *c, enum books_event event);
-/* EVENT_PROGRESS at this age, with the bytes so far; nothing if the last one of this card is not written yet. */
+/* EVENT_PROGRESS at this age, with the bytes so far; nothing if one was told at this age or a higher one, or if the
+ * last one is not written yet. */
 void books_progress(struct books *b, struct card *c, uint32_t age_s);
 /* Where those times come from; clock_wall_ns if not told. */
 void books_clock(struct books *b, int64_t (*wall_ns)(void));
@@ -149,8 +150,10 @@ void books_keep(struct books *b, uint64_t position);
 /* A dead worker's: the end of this card is kept elsewhere, it is open no more. */
 void books_ended(struct books *b, uint32_t index);
 uint32_t books_index(const struct books *b, const struct card *c);
-/* When it happened, wall. For EVENT_PROGRESS and bytes not NULL: what had passed by then, up and down. */
-int64_t books_moment(const struct books *b, const struct card *c, enum books_event event, uint64_t bytes[2]);
+/* When it happened, wall. */
+int64_t books_moment(const struct books *b, const struct card *c, enum books_event event);
+/* Of the last EVENT_PROGRESS: what had passed by then, up and down; returns the session's age in seconds. */
+uint32_t books_progressed(const struct books *b, const struct card *c, uint64_t bytes[2]);
 /* A dead worker's: nothing remains to be told of these books; whoever maps them next knows. */
 void books_bury(struct books *b);
 bool books_buried(const struct books *b);

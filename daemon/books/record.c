@@ -196,7 +196,7 @@ put_event(struct text *t, const struct record *r, const char *id)
 	text_put(t, e->number);
 	if (still) {
 		text_put_char(t, '-');
-		text_put_u64(t, c->progress);
+		text_put_u64(t, r->age_s);
 	}
 	text_put_char(t, '"');
 	if (e->tells & (TELL_BYTES | TELL_END)) {
@@ -209,7 +209,7 @@ put_event(struct text *t, const struct record *r, const char *id)
 	}
 	if (e->tells & (TELL_BYTES | TELL_END)) {
 		LIT(t, ",\"duration\":");
-		put_long(t, still ? c->progress * (uint64_t)NS_PER_S : c->duration_ns);
+		put_long(t, still ? r->age_s * (uint64_t)NS_PER_S : c->duration_ns);
 	}
 	if (given(r->ending)) {
 		LIT(t, ",\"reason\":");
@@ -784,7 +784,7 @@ say_amounts(struct line *l, const struct record *r)
 	say_colour(l, DIM);
 	LIT(t, " down, ");
 	say_colour(l, PLAIN);
-	text_put_duration(t, r->event == EVENT_PROGRESS ? c->progress * (uint64_t)NS_PER_S
+	text_put_duration(t, r->event == EVENT_PROGRESS ? r->age_s * (uint64_t)NS_PER_S
 							: c->duration_ns);
 	LIT(t, "  ");
 }

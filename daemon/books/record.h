@@ -27,6 +27,7 @@ struct record {
 	const char *dry_run;	    /* the rule in mode dry-run that would have decided; "" or NULL: none */
 	const char *ending;	    /* the ending's word; NULL for a start */
 	const char *reason;	    /* why the policy said so (rules_reason_word); NULL or "": not told */
+	uint32_t age_s; /* EVENT_PROGRESS: of the session */
 	uint64_t seq;
 	bool colour; /* short form only */
 };

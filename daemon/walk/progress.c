@@ -45,7 +45,7 @@ look_at(struct session *s)
 	    atomic_load_explicit(&s->card->state, memory_order_relaxed) != CARD_STARTED)
 		return;
 	age -= age % every;
-	if (age > s->card->progress && age <= UINT32_MAX)
+	if (age <= UINT32_MAX)
 		books_progress(walk.books, s->card, (uint32_t)age);
 }
 

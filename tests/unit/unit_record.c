@@ -336,6 +336,7 @@ told(const struct card *c, enum books_event event, const char *ending)
 	struct record r = about(c, event);
 
 	r.ending = ending;
+	r.age_s = 1800;
 	return parsed(record_ecs(&r, line));
 }
 
@@ -397,7 +398,6 @@ test_progress(void)
 	struct card *c = sample();
 	json_t *j;
 
-	c->progress = 1800;
 	c->up = 11;
 	c->down = 22;
 	j = told(c, EVENT_PROGRESS, NULL);
@@ -439,7 +439,7 @@ test_short_events(void)
 	CU_ASSERT_STRING_EQUAL(
 	    line, "03:33:20 lock  10.20.3.4:52114 alice   locked out after too many failures\n");
 	r.event = EVENT_PROGRESS;
-	c->progress = 900;
+	r.age_s = 900;
 	c->up = c->down = 1024;
 	record_short(&r, line);
 	CU_ASSERT_STRING_EQUAL(line, "03:33:20 still 10.20.3.4:52114 alice > erp.corp.example:443"
