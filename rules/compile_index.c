@@ -62,12 +62,15 @@ view_bind(struct index *x)
 	p->host_first = (const void *)c->sections[SECTION_HOST_FIRST].p;
 	p->host_patterns = (const void *)c->sections[SECTION_HOST_PATTERNS].p;
 	p->service_first = (const void *)c->sections[SECTION_SERVICE_FIRST].p;
+	p->ports = (const void *)c->sections[SECTION_PORTS].p;
 	p->group_first = (const void *)c->sections[SECTION_GROUP_FIRST].p;
 	p->group_words = (const void *)c->sections[SECTION_GROUP_WORDS].p;
 	p->rule_count = section_count(c, SECTION_RULES);
 	x->objects[ANCHOR_FROM] = section_count(c, SECTION_NETWORK_FIRST4) - 1;
 	x->objects[ANCHOR_TO] = x->objects[ANCHOR_FROM];
 	x->objects[ANCHOR_HOST] = section_count(c, SECTION_HOST_FIRST) - 1;
+	x->objects[ANCHOR_LISTENER] = section_count(c, SECTION_LISTENERS);
+	x->objects[ANCHOR_SERVICE] = (section_count(c, SECTION_SERVICE_FIRST) - 1) / 2;
 	x->objects[ANCHOR_WHO] = (section_count(c, SECTION_GROUP_FIRST) - 1) / 2;
 }
 
@@ -149,19 +152,19 @@ choose_subset(struct index *x, unsigned m)
 /* ---- where a rule is anchored ---------------------------------------------------------------- */
 
 static uint32_t
-key_of(const struct image_rule *r, unsigned kind)
+key_of(const struct policy *p, const struct image_rule *r, unsigned kind)
 {
-	const uint32_t sets[] = {[ANCHOR_FROM] = r->from,
-				 [ANCHOR_TO] = r->to_networks,
-				 [ANCHOR_HOST] = r->to_hosts,
-				 [ANCHOR_WHO] = r->who};
+	const uint32_t sets[] = {
+	    [ANCHOR_FROM] = r->from,       [ANCHOR_LISTENER] = p->tails[r->tail].listeners,
+	    [ANCHOR_SERVICE] = r->service, [ANCHOR_TO] = r->to_networks,
+	    [ANCHOR_HOST] = r->to_hosts,   [ANCHOR_WHO] = r->who};
 
 	return sets[kind];
 }
 
 /* Kinds that a rule can be anchored by together: `to` is networks and hosts. */
-static const uint8_t keys[] = {1 << ANCHOR_FROM, 1 << ANCHOR_WHO,
-			       1 << ANCHOR_TO | 1 << ANCHOR_HOST};
+static const uint8_t keys[] = {1 << ANCHOR_FROM, 1 << ANCHOR_WHO, 1 << ANCHOR_TO | 1 << ANCHOR_HOST,
+			       1 << ANCHOR_SERVICE, 1 << ANCHOR_LISTENER};
 
 static bool
 has_regex(const struct policy *p, uint32_t set)
@@ -184,6 +187,10 @@ can_anchor(const struct policy *p, const struct image_rule *r, uint8_t key, uint
 		return r->from != SET_NONE && !networks_name(p, r->from, NETWORK_ANY_FROM);
 	if (key & 1 << ANCHOR_WHO)
 		return r->who_kind == WHO_KIND_SET && !(blind & FACT_IDENTITY);
+	if (key & 1 << ANCHOR_LISTENER)
+		return p->tails[r->tail].listeners != SET_NONE;
+	if (key & 1 << ANCHOR_SERVICE)
+		return r->service != SET_NONE && !(blind & (FACT_PORT | FACT_COMMAND));
 	if (!(r->flags & RULE_TO_GIVEN) || blind & FACT_NAME)
 		return false;
 	if (blind & FACT_ADDRESS && r->to_networks != SET_NONE)
@@ -202,7 +209,7 @@ crowd_of(const struct index *x, const struct image_rule *r, uint8_t key)
 
 		if (!(key >> k & 1))
 			continue;
-		n = set_members(&x->view, key_of(r, k), &v, &one);
+		n = set_members(&x->view, key_of(&x->view, r, k), &v, &one);
 		for (uint32_t i = 0; i < n; i++)
 			sum += x->crowd[k][v[i]];
 	}
@@ -213,22 +220,23 @@ static uint64_t
 entries_of(const struct index *x, const struct image_rule *r, uint8_t key)
 {
 	const struct policy *p = &x->view;
-	const uint32_t *firsts[] = {[ANCHOR_FROM] = p->network_first4,
-				    [ANCHOR_TO] = p->network_first4,
-				    [ANCHOR_HOST] = p->host_first,
-				    [ANCHOR_WHO] = NULL};
+	/* Lists for each object, none where a few entries are all there can be. */
+	const struct {
+		const uint32_t *first;
+		unsigned lists;
+	} sets[ANCHOR_KINDS] = {[ANCHOR_FROM] = {p->network_first4, 1},
+				[ANCHOR_TO] = {p->network_first4, 1},
+				[ANCHOR_HOST] = {p->host_first, 1},
+				[ANCHOR_WHO] = {p->group_first, 2}};
 	uint64_t sum = 0;
 
 	for (unsigned k = 0; k < ANCHOR_KINDS; k++) {
 		const uint32_t *v;
-		uint32_t one, n = key >> k & 1 ? set_members(p, key_of(r, k), &v, &one) : 0;
+		uint32_t one, n = key >> k & 1 ? set_members(p, key_of(p, r, k), &v, &one) : 0;
 
-		for (uint32_t i = 0; i < n; i++) {
-			if (k == ANCHOR_WHO)
-				sum += p->group_first[2 * v[i] + 2] - p->group_first[2 * v[i]];
-			else
-				sum += firsts[k][v[i] + 1] - firsts[k][v[i]];
-		}
+		for (uint32_t i = 0; i < n && sets[k].first != NULL; i++)
+			sum += sets[k].first[sets[k].lists * (v[i] + 1)] -
+			       sets[k].first[sets[k].lists * v[i]];
 	}
 	return sum;
 }
@@ -250,7 +258,7 @@ count_rules(const struct index *x, unsigned m, unsigned kind)
 		for (size_t k = 0; k < sizeof(keys); k++)
 			if (keys[k] >> kind & 1 &&
 			    can_anchor(&x->view, r, keys[k], matcher_blind[m]))
-				n = set_members(&x->view, key_of(r, kind), &v, &one);
+				n = set_members(&x->view, key_of(&x->view, r, kind), &v, &one);
 		for (uint32_t o = 0; o < n; o++)
 			count[v[o]]++;
 	}
@@ -299,16 +307,25 @@ crowd_hosts(struct index *x, const uint32_t *count)
 	free(by_word);
 }
 
-/* The same of networks that lie in each other. */
+/* The objects of a kind that is found by prefixes. */
 static void
-crowd_networks(struct index *x, unsigned kind, const uint32_t *count)
+add_object(const struct index *x, struct prefixes *v, unsigned kind, uint32_t o, uint32_t owner)
 {
-	const struct policy *p = &x->view;
+	if (kind == ANCHOR_SERVICE)
+		prefixes_add_service(v, &x->view, o, owner);
+	else
+		prefixes_add_network(v, &x->view, o, owner);
+}
+
+/* The same of networks and ranges of ports that lie in each other. */
+static void
+crowd_prefixes(struct index *x, unsigned kind, const uint32_t *count)
+{
 	struct prefixes prefixes = {0};
 
-	for (uint32_t o = NETWORK_ANY_TO + 1; o < x->objects[kind]; o++)
+	for (uint32_t o = 0; o < x->objects[kind]; o++)
 		if (count[o] > 0)
-			prefixes_add_network(&prefixes, p, o, o);
+			add_object(x, &prefixes, kind, o, o);
 	prefixes_nest(&prefixes);
 	for (size_t i = 0; i < prefixes.node_count; i++) {
 		struct prefix_node *n = &prefixes.nodes[i];
@@ -333,8 +350,8 @@ find_crowds(struct index *x, unsigned m)
 
 		if (k == ANCHOR_HOST)
 			crowd_hosts(x, count);
-		else if (k != ANCHOR_WHO)
-			crowd_networks(x, k, count);
+		else if (k == ANCHOR_FROM || k == ANCHOR_TO || k == ANCHOR_SERVICE)
+			crowd_prefixes(x, k, count);
 		else
 			memcpy(x->crowd[k], count, x->objects[k] * sizeof(*count));
 		free(count);
@@ -345,7 +362,7 @@ static void
 anchor_take(struct index *x, const struct image_rule *r, unsigned kind)
 {
 	const uint32_t *v;
-	uint32_t one, n = set_members(&x->view, key_of(r, kind), &v, &one);
+	uint32_t one, n = set_members(&x->view, key_of(&x->view, r, kind), &v, &one);
 
 	for (uint32_t i = 0; i < n; i++)
 		x->anchor[kind][v[i]] = 0; /* numbered when all are known */
@@ -414,7 +431,8 @@ each_post(const struct index *x, unsigned m, void (*f)(uint32_t *, uint32_t *, u
 
 			if (!(x->chosen[m][index] >> k & 1))
 				continue;
-			n = set_members(&x->view, key_of(&x->view.rules[index], k), &v, &one);
+			n = set_members(&x->view, key_of(&x->view, &x->view.rules[index], k), &v,
+					&one);
 			for (uint32_t o = 0; o < n; o++)
 				f(a, b, x->anchor[k][v[o]], index);
 		}
@@ -490,7 +508,7 @@ write_prefixes(struct index *x, unsigned kind, unsigned section)
 
 	for (uint32_t o = 0; o < x->objects[kind]; o++)
 		if (x->anchor[kind][o] != UNANCHORED)
-			prefixes_add_network(&v, &x->view, o, x->anchor[kind][o]);
+			add_object(x, &v, kind, o, x->anchor[kind][o]);
 	prefixes_nest(&v);
 	for (size_t i = 0; i < v.node_count; i++) {
 		const struct prefix_node *n = &v.nodes[i];
@@ -513,6 +531,14 @@ write_prefixes(struct index *x, unsigned kind, unsigned section)
 		section_put_u32(c, section + six + 1, e->node != 0 ? e->node + base : 0);
 	}
 	prefixes_free(&v);
+}
+
+static void
+write_listeners(struct index *x)
+{
+	for (uint32_t o = 0; o < x->objects[ANCHOR_LISTENER]; o++)
+		section_put_u32(x->c, SECTION_LISTENER_ANCHORS,
+				x->anchor[ANCHOR_LISTENER][o] + 1); /* UNANCHORED: 0 */
 }
 
 /* A word and an anchor that it leads to. */
@@ -579,7 +605,7 @@ post_length(const struct compile *c, uint32_t anchor)
 	return first[anchor + 1] - first[anchor];
 }
 
-/* The most that one address finds: sums climb down from parents to children. */
+/* The most that one address or port finds: sums climb down from parents to children. */
 static uint32_t
 worst_address(struct index *x, unsigned kind)
 {
@@ -598,6 +624,20 @@ worst_address(struct index *x, unsigned kind)
 		most = sum[i] > most ? sum[i] : most;
 	}
 	free(sum);
+	return most;
+}
+
+static uint32_t
+worst_listener(const struct index *x)
+{
+	uint32_t most = 0;
+
+	for (uint32_t o = 0; o < x->objects[ANCHOR_LISTENER]; o++)
+		if (x->anchor[ANCHOR_LISTENER][o] != UNANCHORED) {
+			uint32_t n = post_length(x->c, x->anchor[ANCHOR_LISTENER][o]);
+
+			most = n > most ? n : most;
+		}
 	return most;
 }
 
@@ -645,6 +685,7 @@ find_worst_case(struct index *x)
 	uint64_t sum = section_count(x->c, SECTION_ALWAYS + MATCHER_FULL);
 
 	sum += (uint64_t)worst_address(x, ANCHOR_FROM) + worst_address(x, ANCHOR_TO);
+	sum += (uint64_t)worst_address(x, ANCHOR_SERVICE) + worst_listener(x);
 	sum += (uint64_t)worst_name(x) + worst_who(x);
 	x->c->worst_case = sum < x->view.rule_count ? (uint32_t)sum : x->view.rule_count;
 }
@@ -674,6 +715,8 @@ compile_index(struct compile *c)
 	}
 	write_prefixes(x, ANCHOR_FROM, SECTION_FROM_STARTS4);
 	write_prefixes(x, ANCHOR_TO, SECTION_TO_STARTS4);
+	write_prefixes(x, ANCHOR_SERVICE, SECTION_PORT_STARTS4);
+	write_listeners(x);
 	end.first = section_count(c, SECTION_NODE_ANCHORS);
 	section_put(c, SECTION_NODES, &end);
 	write_words(x);

@@ -68,6 +68,16 @@ prefixes_add_network(struct prefixes *v, const struct policy *p, uint32_t networ
 			  owner);
 }
 
+void
+prefixes_add_service(struct prefixes *v, const struct policy *p, uint32_t service, uint32_t owner)
+{
+	for (uint32_t list = 0; list < 2; list++)
+		for (uint32_t i = p->service_first[2 * service + list];
+		     i < p->service_first[2 * service + list + 1]; i++)
+			range_cut(v, port_key(list, p->ports[i].first),
+				  port_key(list, p->ports[i].last), true, owner);
+}
+
 /* IPv4 first; by start; the larger first; then by owner. */
 static int
 order_span(const void *a, const void *b)

@@ -34,6 +34,8 @@ struct prefixes {
 
 void prefixes_add_network(struct prefixes *v, const struct policy *p, uint32_t network,
 			  uint32_t owner);
+void prefixes_add_service(struct prefixes *v, const struct policy *p, uint32_t service,
+			  uint32_t owner); /* port_key() */
 void prefixes_nest(struct prefixes *v); /* sorts the spans, fills nodes and edges */
 void prefixes_free(struct prefixes *v);
 struct addr prefix_key_addr(prefix_key k); /* as IPv6 */

@@ -421,6 +421,26 @@ gather_address(struct policy *p, const struct posts *t, const struct prefix_inde
 }
 
 static void
+gather_listener(struct walk *w, const struct posts *t)
+{
+	uint32_t anchor;
+
+	if (w->f->listener < 0 || (uint32_t)w->f->listener >= w->p->listener_count)
+		return;
+	anchor = w->p->listener_anchors[w->f->listener];
+	if (anchor != 0)
+		anchor_add(w->p, t, anchor - 1);
+}
+
+static void
+gather_service(struct walk *w, const struct posts *t)
+{
+	struct addr key = addr_from_v4(port_key(w->f->command == RULES_UDP, w->f->port));
+
+	gather_address(w->p, t, &w->p->port_index, &key);
+}
+
+static void
 gather_word(struct policy *p, const struct posts *t, uint32_t word, enum anchor_kind kind)
 {
 	const uint32_t *range = &p->header->anchor_first[kind];
@@ -483,12 +503,18 @@ gather(struct walk *w, const struct posts *t)
 	must |= t->uses[ANCHOR_TO] ? FACT_ADDRESS : 0;
 	must |= t->uses[ANCHOR_HOST] ? FACT_NAME : 0;
 	must |= t->uses[ANCHOR_WHO] ? FACT_PROVEN : 0;
+	must |= t->uses[ANCHOR_LISTENER] ? FACT_CLIENT : 0;
+	must |= t->uses[ANCHOR_SERVICE] ? FACT_PORT | FACT_COMMAND : 0;
 	if (must & ~w->f->known)
 		return false;
 	p->list_count = 0;
 	list_add(p, t->always, t->always_count);
 	if (t->uses[ANCHOR_FROM])
 		gather_address(p, t, &p->from_index, &w->f->client);
+	if (t->uses[ANCHOR_LISTENER])
+		gather_listener(w, t);
+	if (t->uses[ANCHOR_SERVICE])
+		gather_service(w, t);
 	if (t->uses[ANCHOR_TO])
 		gather_address(p, t, &p->to_index, &w->f->address);
 	if (t->uses[ANCHOR_HOST])

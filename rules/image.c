@@ -45,6 +45,7 @@ static const struct {
     {SECTION_TRANSITIONS, sizeof(struct image_transition)},
     {SECTION_FROM_STARTS6, sizeof(struct addr)},
     {SECTION_TO_STARTS6, sizeof(struct addr)},
+    {SECTION_PORT_STARTS6, sizeof(struct addr)},
     {SECTION_NODES, sizeof(struct image_node)},
 };
 
@@ -156,6 +157,7 @@ bind(struct policy *p)
 	p->node_anchors = section(p, SECTION_NODE_ANCHORS, NULL);
 	p->word_first = section(p, SECTION_WORD_FIRST, NULL);
 	p->word_anchors = section(p, SECTION_WORD_ANCHORS, NULL);
+	p->listener_anchors = section(p, SECTION_LISTENER_ANCHORS, NULL);
 	for (unsigned m = 0; m < MATCHER_COUNT; m++) {
 		struct posts *t = &p->posts[m];
 
@@ -176,7 +178,9 @@ bind(struct policy *p)
 	       first_count(p, SECTION_TIME_FIRST, 1, &p->time_count) &&
 	       size_of(p, SECTION_WORD_FIRST) == p->word_count + 1 &&
 	       prefix_index_bind(p, SECTION_FROM_STARTS4, &p->from_index) &&
-	       prefix_index_bind(p, SECTION_TO_STARTS4, &p->to_index);
+	       size_of(p, SECTION_LISTENER_ANCHORS) == p->listener_count &&
+	       prefix_index_bind(p, SECTION_TO_STARTS4, &p->to_index) &&
+	       prefix_index_bind(p, SECTION_PORT_STARTS4, &p->port_index);
 }
 
 /* ---- the parts ---------------------------------------------------------------------- */
@@ -311,6 +315,8 @@ index_valid(const struct policy *p)
 	return below(p, SECTION_NODE_ANCHORS, p->anchor_count) &&
 	       below(p, SECTION_FROM_NODES4, n) && below(p, SECTION_FROM_NODES6, n) &&
 	       below(p, SECTION_TO_NODES4, n) && below(p, SECTION_TO_NODES6, n) &&
+	       below(p, SECTION_PORT_NODES4, n) && below(p, SECTION_PORT_NODES6, n) &&
+	       below(p, SECTION_LISTENER_ANCHORS, p->anchor_count + 1) &&
 	       climbs(p, SECTION_WORD_FIRST, SECTION_WORD_ANCHORS) &&
 	       below(p, SECTION_WORD_ANCHORS, p->anchor_count);
 }

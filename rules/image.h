@@ -15,7 +15,7 @@
 #include "rules/model.h"
 
 #define IMAGE_MAGIC "SPRULES\n"
-#define IMAGE_FORMAT 1u
+#define IMAGE_FORMAT 2u
 #define IMAGE_HASH 32
 
 /* A key's value: 0 not given; one object by number; or a place in the pool: count, then numbers. */
@@ -36,7 +36,15 @@ enum matcher { MATCHER_FULL, MATCHER_NAME, MATCHER_GRANT, MATCHER_EARLY, MATCHER
 extern const uint32_t matcher_blind[MATCHER_COUNT];
 
 /* In the order in which blind matchers stop to use them. */
-enum anchor_kind { ANCHOR_FROM, ANCHOR_WHO, ANCHOR_HOST, ANCHOR_TO, ANCHOR_KINDS };
+enum anchor_kind {
+	ANCHOR_FROM,
+	ANCHOR_LISTENER,
+	ANCHOR_WHO,
+	ANCHOR_SERVICE,
+	ANCHOR_HOST,
+	ANCHOR_TO,
+	ANCHOR_KINDS
+};
 
 enum image_section {
 	SECTION_STRINGS,        /* char: NUL-terminated texts; offset 0 is "" */
@@ -72,10 +80,15 @@ enum image_section {
 	SECTION_TO_NODES4,
 	SECTION_TO_STARTS6,
 	SECTION_TO_NODES6,
+	SECTION_PORT_STARTS4, /* ports as addresses: port_key() */
+	SECTION_PORT_NODES4,
+	SECTION_PORT_STARTS6, /* none */
+	SECTION_PORT_NODES6,
 	SECTION_NODES,        /* struct image_node */
 	SECTION_NODE_ANCHORS, /* u32: anchor */
 	SECTION_WORD_FIRST,   /* u32 */
 	SECTION_WORD_ANCHORS, /* u32: anchor */
+	SECTION_LISTENER_ANCHORS, /* u32, by listener: anchor + 1, 0 none */
 	/* One of each a matcher; equal ones share their bytes: */
 	SECTION_SUBSET,                                    /* u32: its rules; none: all rules */
 	SECTION_ALWAYS = SECTION_SUBSET + MATCHER_COUNT,   /* u32: rules without an anchor */
@@ -209,9 +222,9 @@ struct policy {
 	const struct image_window *windows;
 	const struct image_zone *zones;
 	const struct image_transition *transitions;
-	struct prefix_index from_index, to_index;
+	struct prefix_index from_index, to_index, port_index;
 	const struct image_node *nodes;
-	const uint32_t *node_anchors, *word_first, *word_anchors;
+	const uint32_t *node_anchors, *word_first, *word_anchors, *listener_anchors;
 	uint32_t word_mask; /* of a slot */
 	struct posts posts[MATCHER_COUNT];
 	uint32_t rule_count, listener_count, word_count, word_slot_count, network_count, host_count,
@@ -283,6 +296,12 @@ bool networks_have(const struct policy *p, uint32_t set, const struct addr *a);
 bool networks_name(const struct policy *p, uint32_t set, uint32_t network);
 /* The node of the smallest indexed prefix around an address, + 1; 0: none. */
 uint32_t prefix_find(const struct prefix_index *x, const struct addr *a);
+/* A port is looked for as if it were an IPv4 address, so that one index serves all. */
+static inline uint32_t
+port_key(bool udp, uint16_t port)
+{
+	return (uint32_t)udp << 16 | port;
+}
 /* builtin:self: TRI_UNKNOWN with *needs while address or port are not known. */
 enum tri self_holds(const struct rules_facts *f, uint32_t *needs);
 

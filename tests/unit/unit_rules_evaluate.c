@@ -708,6 +708,44 @@ test_many(void)
 	policy_unload(&l);
 }
 
+/* Nor do rules that only a port or a listener tells apart crowd each other. */
+static void
+test_many_ports_and_listeners(void)
+{
+	struct rules_facts f = {.known = FACT_ALL, .version = 5, .command = RULES_CONNECT};
+	struct rules_answer a, plain;
+	struct buffer b = {0};
+	struct loaded l;
+
+	buffer_puts(&b, "rules: (\n");
+	for (unsigned i = 0; i < 1000; i++)
+		buffer_putf(&b,
+			    "{ name = \"p%u\"; action = \"deny\"; service = [ \"tcp/%u-%u\", "
+			    "\"udp/%u\" ] },\n"
+			    "{ name = \"l%u\"; action = \"deny\"; listener = \"in%u\" },\n",
+			    i, 10 * i + 1, 10 * i + 15, 10 * i + 7, i, i);
+	buffer_puts(&b,
+		    "{ name = \"end\"; action = \"allow\"; to = \"any\"; open-proxy = true } )\n");
+	policy_load_text(&l, b.p);
+	buffer_free(&b);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(l.policy);
+	CU_ASSERT(policy_worst_case(l.policy) <= 4); /* two ports, a listener, the end */
+	f.client = f.address = addr_from_v4(0x08080808);
+	for (unsigned i = 0; i < 11000; i += 3) {
+		f.port = (uint16_t)i;
+		f.command = i % 2 ? RULES_UDP : RULES_CONNECT;
+		f.listener = i % 5 ? (int)(i % 1000) : -1;
+		rules_evaluate(l.policy, &f, &a);
+		rules_evaluate_linear(l.policy, &f, &plain);
+		CU_ASSERT(a.tested <= 4 && a.rule == plain.rule && a.verdict == plain.verdict);
+		f.known &= ~(uint32_t)FACT_ADDRESS; /* before a lookup, too */
+		rules_evaluate(l.policy, &f, &a);
+		CU_ASSERT(a.tested <= 4);
+		f.known = FACT_ALL;
+	}
+	policy_unload(&l);
+}
+
 int
 main(void)
 {
@@ -722,6 +760,7 @@ main(void)
 			       {"at accept", test_accept},
 			       {"dry-run and alert", test_dry_run},
 			       {"many rules", test_many},
+			       {"many ports and listeners", test_many_ports_and_listeners},
 			       CU_TEST_INFO_NULL};
 
 	return suite_run("rules: evaluate", tests);
