@@ -356,6 +356,20 @@ wanted(const struct rule_terms *terms, enum books_event event)
 	}
 }
 
+/* Of a BIND's door it is told what was true when it opened; the card may be further by now. */
+static void
+as_it_listened(const struct card_door *door, struct card *c)
+{
+	c->destination = door->expected;
+	c->destination_port = door->port;
+	c->rule = door->rule;
+	c->policy = door->policy;
+	c->dry_run = door->dry_run;
+	c->strangers = 0;
+	c->flags |= CARD_HAS_ADDRESS | CARD_HAS_REQUEST | CARD_HAS_NAT;
+	c->flags &= (uint8_t)~CARD_REPLIED;
+}
+
 /* At `to` there is room for a record. */
 static void
 write_card(struct books *b, const struct card *shared, enum books_event event,
@@ -377,6 +391,8 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 
 	/* what was checked must be what is told, and a worker may still write */
 	memcpy((void *)&copy, (const void *)shared, sizeof copy);
+	if (event == EVENT_BIND_LISTEN)
+		as_it_listened(card_door(b, shared), c);
 	g = generation_of(c);
 	s = g != NULL ? g->settings_at : settings_now();
 	r.at_ns = books_moment(b, shared, event);
@@ -469,16 +485,6 @@ any_open(void)
 /* ---- a worker that died ------------------------------------------------------------------------
  */
 
-/* What it had taken by source only; see tally_beside_take. */
-static void
-give_beside(struct card *c)
-{
-	for (enum tally_kind kind = TALLY_BINDS; kind <= TALLY_ASSOCIATIONS; kind++)
-		if ((c->beside & 1u << kind) != 0)
-			tally_beside_give(ledger.tally, &ledger.limits, kind, &c->source, NULL);
-	c->beside = 0;
-}
-
 static enum books_event
 last_event(const struct card *c)
 {
@@ -502,11 +508,7 @@ end_open_cards(struct shelf *s)
 		c->ending = END_WORKER_CRASH;
 		c->end_ns = clock_wall_ns();
 		c->duration_ns = c->end_ns > c->start_ns ? (uint64_t)(c->end_ns - c->start_ns) : 0;
-		if ((c->flags & CARD_COUNTED) != 0)
-			tally_give(ledger.tally, &ledger.limits, &c->source,
-				   (c->flags & CARD_HANDSHAKE) != 0);
-		c->flags &= (uint8_t) ~(CARD_COUNTED | CARD_HANDSHAKE);
-		give_beside(c);
+		tally_give_card(ledger.tally, &ledger.limits, c);
 		e.ended = books_index(s->books, c) + 1;
 		write_card(s->books, c, last_event(c), &e, to);
 		s->ended += !card_is_destination(c);

@@ -160,7 +160,8 @@ drain(uint32_t within_ms)
 {
 	for (unsigned i = 0; i < worker.listener_count; i++)
 		listen_close(&worker.listeners[i]);
-	worker.draining = true;
+	worker.draining = walk.draining = true;
+	session_close_doors();
 	if (within_ms == 0)
 		drain_over(NULL);
 	else

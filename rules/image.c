@@ -648,10 +648,11 @@ static const char *const reason_words[] = {
     [REASON_RESOLVES_IN] = "resolves-in",
     [REASON_UNDETERMINED] = "undetermined",
     [REASON_SELF] = "self",
+    [REASON_NO_PRIMARY] = "no-primary",
 };
 
 const char *
 rules_reason_word(enum rules_reason r)
 {
-	return reason_words[r];
+	return (unsigned)r < sizeof(reason_words) / sizeof(reason_words[0]) ? reason_words[r] : "";
 }

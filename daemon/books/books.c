@@ -68,7 +68,7 @@ struct moments {
 };
 
 struct layout {
-	size_t counters, cards, ring, strings, moments, total;
+	size_t counters, cards, ring, strings, moments, doors, total;
 };
 
 struct books {
@@ -77,6 +77,7 @@ struct books {
 	_Atomic uint32_t *ring;
 	char *strings;
 	struct moments *moments;
+	struct card_door *doors;
 	_Atomic uint64_t *counters;
 	size_t mapped;
 	uint32_t capacity, ring_mask, worker, generation;
@@ -122,7 +123,8 @@ layout_of(uint32_t capacity, uint32_t ring_size)
 	l.ring = l.cards + whole_pages((size_t)capacity * sizeof(struct card));
 	l.strings = l.ring + whole_pages((size_t)ring_size * sizeof(uint32_t));
 	l.moments = l.strings + whole_pages((size_t)capacity * CARD_STRINGS * LONG_STRING);
-	l.total = l.moments + whole_pages((size_t)capacity * sizeof(struct moments));
+	l.doors = l.moments + whole_pages((size_t)capacity * sizeof(struct moments));
+	l.total = l.doors + whole_pages((size_t)capacity * sizeof(struct card_door));
 	return l;
 }
 
@@ -200,6 +202,7 @@ books_map(int fd, int bell)
 	b->ring = (_Atomic uint32_t *)((char *)head + l.ring);
 	b->strings = (char *)head + l.strings;
 	b->moments = (struct moments *)((char *)head + l.moments);
+	b->doors = (struct card_door *)((char *)head + l.doors);
 	b->wall_ns = clock_wall_ns;
 	b->worker = head->worker & 63;
 	b->generation = head->generation;
@@ -328,6 +331,12 @@ card_drop(struct books *b, struct card *c)
 	c->serial = b->free;
 	b->free = (uint32_t)(c - b->cards) + 1;
 	b->taken--;
+}
+
+struct card_door *
+card_door(const struct books *b, const struct card *c)
+{
+	return &b->doors[c - b->cards];
 }
 
 static char *

@@ -71,7 +71,8 @@ struct card {
 	struct addr source, destination, nat;
 	uint16_t source_port, destination_port, nat_port;
 	uint8_t name_len, user_len, userid_len; /* destination as sent, user, SOCKS4 USERID */
-	uint8_t reserved[3];
+	uint8_t reserved;
+	uint16_t strangers;	/* live: callers that the door of a BIND turned away */
 	uint32_t dry_run;	/* index + 1 of the rule in mode dry-run that would have decided; 0: none */
 	uint32_t us[STAGE_TIMES];
 	char name[CARD_INLINE]; /* first bytes of the name; the rest is in the long strings */
@@ -80,7 +81,7 @@ struct card {
 	uint64_t dropped;      /* live: of a UDP association, datagrams of either side that were not passed */
 	int64_t parent_ns;     /* of a destination: start_ns of its association, else 0. Its own start_ns is its first datagram */
 	uint32_t parent;       /* and the serial of that */
-	uint8_t beside;	       /* live: 1 << enum tally_kind, taken by source for this session */
+	uint8_t beside;	       /* live: 1 << enum tally_kind, taken for this session (tally_give_beside) */
 	uint8_t spare[3];
 	uint64_t quota[3];     /* live: keys of what was taken of its rule's limits (books/quota.h); 0: none */
 };
@@ -91,6 +92,14 @@ card_is_destination(const struct card *c)
 {
 	return c->parent_ns != 0;
 }
+
+/* What was true when a BIND began to listen; stays so, while its card goes on to tell of the peer that called. */
+struct card_door {
+	struct addr expected;
+	int32_t rule;
+	uint32_t policy, dry_run;
+	uint16_t port; /* of the request: what the peer is judged with */
+};
 
 struct books; /* mapped view, one in each process */
 
@@ -121,6 +130,8 @@ void card_drop(struct books *b, struct card *c);
 enum card_string { CARD_NAME, CARD_USER, CARD_USERID };
 /* Stores up to 255 bytes, any bytes. */
 void card_set_string(struct books *b, struct card *c, enum card_string which, const void *s, size_t len);
+/* Room beside the card, not zeroed; written before EVENT_BIND_LISTEN is told, read by both. */
+struct card_door *card_door(const struct books *b, const struct card *c);
 /*
  * Never fails: the ring has room for every event of every card. Rings the bell if the ledger sleeps. The time of an
  * event that is neither START nor a last one is taken here: a card has only room for two.
@@ -187,7 +198,8 @@ enum books_counter {
 	COUNT_UP_LIMIT /* no card, too many new destinations, too many wait for a name */, COUNT_UP_FAILED /* could not be sent */,
 	/* ... and for it */
 	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_FAILED,
-	COUNT_DECISIONS, COUNT_RULES_TESTED /* by final verdicts, see decide_count */, COUNT_MAX
+	COUNT_DECISIONS, COUNT_RULES_TESTED /* by final verdicts, see decide_count */,
+	COUNT_STRANGERS /* that called at the door of a BIND */, COUNT_MAX
 };
 _Atomic uint64_t *books_counter(struct books *b, enum books_counter which);
 

@@ -431,6 +431,10 @@ put_socks(struct text *t, const struct record *r, const char *session, size_t li
 		LIT(t, ",\"dropped\":");
 		put_long(t, c->dropped);
 	}
+	if (c->strangers > 0) {
+		LIT(t, ",\"strangers\":");
+		text_put_u64(t, c->strangers);
+	}
 	if (given(r->dry_run)) {
 		LIT(t, ",\"dry_run\":");
 		put_string(t, r->dry_run, 64);

@@ -397,6 +397,25 @@ tally_beside(const struct tally *t, const struct tally_limits *l, enum tally_kin
 	return source_sum(t, &p);
 }
 
+void
+tally_give_beside(struct tally *t, const struct tally_limits *l, struct card *c)
+{
+	for (enum tally_kind kind = TALLY_BINDS; kind <= TALLY_PRIMARIES; kind++)
+		if ((c->beside & 1u << kind) != 0)
+			tally_beside_give(t, l, kind, &c->source,
+					  kind == TALLY_PRIMARIES ? &c->destination : NULL);
+	c->beside = 0;
+}
+
+void
+tally_give_card(struct tally *t, const struct tally_limits *l, struct card *c)
+{
+	tally_give_beside(t, l, c);
+	if ((c->flags & CARD_COUNTED) != 0)
+		tally_give(t, l, &c->source, (c->flags & CARD_HANDSHAKE) != 0);
+	c->flags &= (uint8_t) ~(CARD_COUNTED | CARD_HANDSHAKE);
+}
+
 /* -- the workers ---------------------------------------------------------------------------------
  */
 

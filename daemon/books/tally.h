@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "books/books.h"
 
 struct tally;
 
@@ -44,6 +45,10 @@ bool tally_full(struct tally *t, unsigned worker, bool full);
 _Atomic uint32_t *tally_load(struct tally *t, unsigned worker);
 /* The least that another present worker has; UINT32_MAX: there is no other. */
 uint32_t tally_least(const struct tally *t, unsigned worker);
+/* All that stands in a card's flags as counted, session and beside. */
+void tally_give_card(struct tally *t, const struct tally_limits *l, struct card *c);
+/* Only what is beside. */
+void tally_give_beside(struct tally *t, const struct tally_limits *l, struct card *c);
 uint32_t tally_sessions(const struct tally *t);
 uint32_t tally_handshakes(const struct tally *t);
 uint32_t tally_source(const struct tally *t, const struct tally_limits *l, const struct addr *source);

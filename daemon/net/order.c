@@ -190,8 +190,8 @@ order_with_sources(struct addr *list, const struct addr *sources, const _Bool *h
 	interleave(c, count, list);
 }
 
-static bool
-source_of(const struct addr *to, struct addr *source)
+bool
+order_source(const struct addr *to, struct addr *source)
 {
 	struct endpoint e = {*to, 9}, local;
 	struct sockaddr_storage ss;
@@ -222,6 +222,6 @@ order_addresses(struct addr *list, size_t count)
 		       kernel */
 		return;
 	for (size_t i = 0; i < count; i++)
-		has[i] = source_of(&list[i], &sources[i]);
+		has[i] = order_source(&list[i], &sources[i]);
 	order_with_sources(list, sources, has, count);
 }

@@ -14,5 +14,7 @@
 void order_addresses(struct addr *list, size_t count);
 /* The same with the sources given (tests); has[i] false: no route. */
 void order_with_sources(struct addr *list, const struct addr *sources, const _Bool *has, size_t count);
+/* The source that the kernel's routes give a connection to `to`; false: no route. */
+_Bool order_source(const struct addr *to, struct addr *source);
 
 #endif

@@ -5,8 +5,8 @@
 
 #include <stdatomic.h>
 
-static void
-add(enum books_counter which, uint64_t n)
+void
+account_count(enum books_counter which, uint64_t n)
 {
 	_Atomic uint64_t *c = books_counter(walk.books, which);
 
@@ -28,12 +28,10 @@ account_close(struct session *s)
 	c->ending = s->ending;
 	c->duration_ns = (uint64_t)(loop_now_ns() - s->start_ns);
 	c->end_ns = c->start_ns + (int64_t)c->duration_ns;
-	if ((c->flags & CARD_COUNTED) != 0)
-		tally_give(walk.tally, &walk.limits, &c->source, (c->flags & CARD_HANDSHAKE) != 0);
-	c->flags &= (uint8_t) ~(CARD_COUNTED | CARD_HANDSHAKE);
-	add(counter[event], 1);
-	add(COUNT_BYTES_UP, c->up);
-	add(COUNT_BYTES_DOWN, c->down);
+	tally_give_card(walk.tally, &walk.limits, c);
+	account_count(counter[event], 1);
+	account_count(COUNT_BYTES_UP, c->up);
+	account_count(COUNT_BYTES_DOWN, c->down);
 	s->card = NULL;
 	books_tell(walk.books, c, event);
 }

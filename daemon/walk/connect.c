@@ -54,8 +54,8 @@ target_event(struct watch *w, uint32_t events)
 
 /* Where we call from: the rule's egress, else the settings' first of the family, else the kernel's
  * choice. */
-static void
-choose_egress(struct approach *a)
+void
+connect_egress(struct approach *a)
 {
 	struct rule_terms terms;
 
@@ -90,7 +90,7 @@ connect_step(struct session *s)
 		a->dial.target = session_target(s);
 		a->dial.target_ready = target_event;
 		a->dial.done = dialled;
-		choose_egress(a);
+		connect_egress(a);
 		dial_start(&a->dial);
 		return STEP_WAIT;
 	}
@@ -107,6 +107,7 @@ connect_step(struct session *s)
 	s->card->destination = a->dial.to[a->dial.winner];
 	s->card->flags |= CARD_HAS_ADDRESS;
 	decide_reached(s, a->rules[a->dial.winner]);
+	bind_note_primary(s);
 	session_target(s)->spare = pump_flags(a->target_events) | END_WRITABLE;
 	return STEP_NEXT;
 }

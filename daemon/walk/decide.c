@@ -4,21 +4,10 @@
  */
 #include "walk/session.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
-
-static void
-add(enum books_counter which, uint64_t n)
-{
-	_Atomic uint64_t *c = books_counter(walk.books, which);
-
-	/* Only this process writes it. */
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
-			      memory_order_relaxed);
-}
 
 /* Where to, as far as it is known. */
 static void
@@ -84,8 +73,8 @@ decide_count(struct card *card, const struct rules_answer *answer)
 	card->reason = (uint8_t)answer->reason;
 	card->policy = walk.generation;
 	card->dry_run = answer->dry_run;
-	add(COUNT_DECISIONS, 1);
-	add(COUNT_RULES_TESTED, answer->tested);
+	account_count(COUNT_DECISIONS, 1);
+	account_count(COUNT_RULES_TESTED, answer->tested);
 	if (walk.hits != NULL)
 		hits_match(walk.hits, answer->rule, loop_wall_ns());
 	if (answer->dry_run != 0)
@@ -203,6 +192,9 @@ decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_
 	    .time = loop_wall_ns() / 1000000000,
 	    .self = &walk.self,
 	};
+	/* The card tells the port of the peer that called; it is judged with the one that was asked for. */
+	if (c->command == SOCKS_BIND && (c->flags & CARD_HAS_NAT) != 0)
+		f->port = card_door(walk.books, c)->port;
 	if (who != NULL) {
 		f->proven_by = who->proven_by;
 		f->proven_user = who->proven_user;
@@ -217,6 +209,17 @@ decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_
 		f->name = name;
 	else
 		f->name_len = 0;
+}
+
+void
+decide_peer(const struct session *s, const struct addr *peer, struct rules_answer *out)
+{
+	char name[NAME_MAX_LEN + 1];
+	struct rules_facts f;
+
+	decide_facts(s, &f, name);
+	f.address = *peer;
+	rules_evaluate(walk.policy, &f, out);
 }
 
 bool

@@ -6,7 +6,7 @@
 enum step
 open_step(struct session *s)
 {
-	static enum step (*const doors[])(struct session *) = {[SOCKS_CONNECT] = connect_step};
+	static enum step (*const doors[])(struct session *) = {[SOCKS_CONNECT] = connect_step, [SOCKS_BIND] = bind_step};
 
 	return doors[s->card->command](s);
 }

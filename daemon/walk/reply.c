@@ -43,8 +43,10 @@ reply_step(struct session *s)
 		decide_note(s, &answer);
 		return session_end(s, END_DENIED);
 	}
-	c->nat = told->addr;
-	c->nat_port = told->port;
+	if (c->command != SOCKS_BIND) { /* whose door is told already; this is the peer */
+		c->nat = told->addr;
+		c->nat_port = told->port;
+	}
 	c->reply = c->version == 4 ? 90 : 0;
 	c->flags |= CARD_HAS_NAT | CARD_REPLIED;
 	c->told_ns = loop_wall_ns();

@@ -70,7 +70,7 @@ request_step(struct session *s)
 	tell_card(s, r);
 	tally_handshake_done(walk.tally);
 	s->card->flags &= (uint8_t)~CARD_HANDSHAKE;
-	if (r->command != SOCKS_CONNECT)
+	if (r->command == SOCKS_UDP)
 		return session_end(s, END_COMMAND);
 
 	a->facts.known |= FACT_COMMAND | FACT_NAME | FACT_PORT | FACT_TIME;

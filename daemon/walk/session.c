@@ -144,6 +144,8 @@ leave_approach(struct session *s)
 	resolver_forget(&a->waiter);
 	if (a->dialling && !a->dialled)
 		dial_stop(&a->dial);
+	if (a->door == BIND_SEEKS)
+		turn_cancel(&a->bind.turn);
 	s->approach = NULL;
 	approach_release(a);
 }
@@ -301,8 +303,8 @@ session_more(struct session *s)
 	return STEP_NEXT;
 }
 
-static bool
-sent_early(struct session *s)
+bool
+session_early(struct session *s)
 {
 	uint8_t byte;
 
@@ -321,7 +323,11 @@ session_fin(struct session *s)
 {
 	int64_t asked_ms = s->start_ns / 1000000 + (int64_t)s->card->us[STAGE_HANDSHAKE] / 1000;
 
-	if (!sent_early(s) && asked_ms + FIN_GRACE_MS < s->timer.due_ms)
+	if (session_early(s))
+		return;
+	if (bind_waits(s)) /* nobody is left to tell of a peer */
+		session_stop(s, END_CLIENT_CLOSED);
+	else if (asked_ms + FIN_GRACE_MS < s->timer.due_ms)
 		timer_set(&s->timer, asked_ms + FIN_GRACE_MS, client_left);
 }
 
@@ -376,6 +382,14 @@ forbidden(struct session *s)
 static void
 judge_again(struct session *s)
 {
+	bind_note_primary(s); /* may be asked for only now */
+	if (bind_waits(s)) {
+		if (bind_again(s, NULL))
+			return;
+		walk.revoked++; /* no session yet: there is nothing to keep */
+		session_stop(s, END_REVOKED);
+		return;
+	}
 	if (!decide_again(s, NULL))
 		forbidden(s);
 	else if (s->revoke_by_ms != 0) { /* allowed again */
@@ -391,7 +405,8 @@ rejudge_some(struct turn *t)
 		struct session *s = walk.rejudge_at;
 
 		walk.rejudge_at = s->next;
-		if (s->stage != AT_RELAY || s->card == NULL || s->judged == walk.generation)
+		if ((s->stage != AT_RELAY && !bind_waits(s)) || s->card == NULL ||
+		    s->judged == walk.generation)
 			continue; /* on its way: it is judged when it gets there */
 		judge_again(s);
 	}
@@ -424,6 +439,18 @@ session_stop_all(enum ending why)
 			let_go(s);
 		else
 			session_stop(s, why);
+	}
+}
+
+void
+session_close_doors(void)
+{
+	struct session *s, *next;
+
+	for (s = walk.sessions; s != NULL; s = next) {
+		next = s->next;
+		if (bind_waits(s))
+			session_stop(s, END_SHUTDOWN);
 	}
 }
 

@@ -50,6 +50,15 @@ struct identity { /* one malloc, the strings behind it */
 	const char *groups[];
 };
 
+/* bind.c: the door of a BIND; its socket is the target's watch. */
+struct bind_door {
+	struct turn turn;
+	struct addr on;
+	uint32_t left;		    /* ports not tried yet */
+	uint16_t first, last, next; /* ports; 0: the kernel's choice */
+};
+enum bind_state { BIND_NONE, BIND_SEEKS, BIND_WAITS, BIND_CALLED };
+
 struct session;
 struct approach {
 	struct session *session;
@@ -65,9 +74,13 @@ struct approach {
 	struct rules_facts facts;
 	/* resolve */
 	bool asked, resolved;
+	uint8_t door; /* enum bind_state */
 	enum resolver_status resolution;
 	struct waiter waiter;
-	struct addr found[RESOLVER_ADDRESSES];
+	union {
+		struct addr found[RESOLVER_ADDRESSES];
+		struct bind_door bind; /* open: what was found is judged by then */
+	};
 	size_t found_count;
 	/* decide */
 	struct rules_answer answer;
@@ -120,6 +133,7 @@ struct walk {
 	uint32_t session_count, session_most; /* most: what the descriptors allow */
 	_Atomic uint32_t *load;		      /* session_count for the other workers to see */
 	uint32_t mute_count;		      /* of them, those with `mute` */
+	bool draining;			      /* no new doors */
 	bool crowded;			      /* session_most is reached, or was a moment ago */
 	void (*crowd)(bool crowded);	      /* told when that changes */
 	struct session *progress_at; /* see progress.c */
@@ -140,6 +154,8 @@ void session_stop(struct session *s, enum ending why);
 /* After walk.policy and walk.generation have changed: what is forbidden now ends with `revoked`. */
 void session_rejudge_all(void);
 void session_stop_all(enum ending why);
+/* The server drains: whoever waits for the peer of a BIND ends with `shutdown`. */
+void session_close_doors(void);
 struct session *session_of_timer(struct timer *t);
 /* A message is not whole yet: STEP_NEXT, look again, there may be more; STEP_WAIT; or STEP_OVER (the client
  * left: client-closed or client-reset). */
@@ -150,6 +166,8 @@ enum step session_more(struct session *s);
  * for a quarter of a second behind the request it may still be answered; a FIN that comes later ends the session at once.
  */
 void session_fin(struct session *s);
+/* The client has sent bytes behind its request. */
+bool session_early(struct session *s);
 /* What the policy in force calls the listener: another one may have come since the last step. */
 static inline int
 session_listener(const struct session *s)
@@ -176,6 +194,7 @@ enum step identify_step(struct session *s);
 enum step resolve_step(struct session *s);
 enum step decide_step(struct session *s);
 enum step connect_step(struct session *s);
+enum step bind_step(struct session *s);
 enum step reply_step(struct session *s);
 enum step relay_step(struct session *s);
 
@@ -202,6 +221,18 @@ void decide_note(struct session *s, const struct rules_answer *answer);
 void decide_reached(struct session *s, int32_t rule);
 /* decide.c: judges a live session again under walk.policy; true: still allowed. answer may be NULL. */
 bool decide_again(struct session *s, struct rules_answer *answer);
+/* decide.c: judges who called at the door of a BIND, or is expected there; counts nothing. */
+void decide_peer(const struct session *s, const struct addr *peer, struct rules_answer *out);
+/* connect.c: our addresses to go out from (dial.from4, from6), for the rule of a->answer. */
+void connect_egress(struct approach *a);
+/* bind.c: its door is open, and nobody expected has called. */
+bool bind_waits(const struct session *s);
+/* bind.c: judges those expected at the door again; false: none is allowed any more, and *answer (may be NULL) says why. */
+bool bind_again(struct session *s, struct rules_answer *answer);
+/* bind.c: counts a CONNECT whose target is reached as a primary, where bind.require-primary asks for such. Once. */
+void bind_note_primary(struct session *s);
+/* account.c: a counter of this worker. */
+void account_count(enum books_counter which, uint64_t n);
 /* reply.c: sends a reply (SOCKS4 or 5 as the session's version says); at NULL: no address. False: it did not go out. */
 bool reply_send(struct session *s, uint8_t code, const struct endpoint *at);
 /* reply.c: tells the client of a failure; false: there is nothing to tell or nobody to tell it to. */

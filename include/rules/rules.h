@@ -72,7 +72,8 @@ struct rules_facts {
 /* ---- answers -------------------------------------------------------------- */
 
 enum rules_verdict { RULES_DENY, RULES_PERMIT, RULES_NEED };
-enum rules_reason { REASON_RULE, REASON_DEFAULT, REASON_RESOLVES_IN, REASON_UNDETERMINED, REASON_SELF };
+enum rules_reason { REASON_RULE, REASON_DEFAULT, REASON_RESOLVES_IN, REASON_UNDETERMINED, REASON_SELF,
+	REASON_NO_PRIMARY /* given by the walk: bind.require-primary */ };
 #define RULE_DEFAULT (-1) /* policy-default */
 #define RULE_SELF (-2)	  /* builtin:self */
 #define RULE_NONE (-3)	  /* NEED: no rule decided */

@@ -12,7 +12,7 @@ from harness.targets import hold, say_and_close
 from harness.wait import until
 
 # The words of PROTOCOL, and those that no session of today can end with: their
-# capability (authentication, ident, BIND, limits of rules, the control socket) is not there.
+# capability (authentication, ident, limits of rules, the control socket) is not there.
 WORDS = {
     "client-closed", "target-closed", "client-reset", "target-reset", "refused", "unreachable",
     "connect-timeout", "name-not-found", "dns-failed", "denied", "auth-failed",
@@ -21,7 +21,7 @@ WORDS = {
     "killed", "shutdown", "worker-crash", "internal",
 }
 LATER = {"auth-failed", "auth-unavailable", "ident-unreachable", "ident-mismatch", "lifetime",
-         "bind-timeout", "bind-mismatch", "killed"}
+         "killed"}
 NEVER_ON_PURPOSE = {"internal"}
 
 
@@ -190,6 +190,27 @@ def limit(scene, version):
         first.close()
 
 
+def door(scene, version, **settings):
+    """A client whose door is open, and where it is."""
+    scene.start(rules='d: { action = "allow"; from = "loopback"; to = "loopback"; '
+                'command = "bind" }', settings=settings)
+    client = scene.daemon.client()
+    reply = (client.connect4 if version == 4 else client.connect5)("127.0.0.1", 21, command=2)
+    assert reply.code == (90 if version == 4 else 0)
+    return client, (reply.address, reply.port)
+
+
+def bind_timeout(scene, version):
+    client, _ = door(scene, version, timeouts={"bind": "200 ms"})
+    return client, client.read_end()[1]
+
+
+def bind_mismatch(scene, version):
+    client, at = door(scene, version)
+    with socket.create_connection(at, source_address=("127.0.0.2", 0)):
+        return client, client.read_end()[1]
+
+
 IN_SESSION = [client_closed, target_closed, client_reset, target_reset, idle, revoked, shutdown,
               worker_crash]
 BEFORE = [  # SOCKS4 and SOCKS5 codes, the event
@@ -202,6 +223,8 @@ BEFORE = [  # SOCKS4 and SOCKS5 codes, the event
     (not_socks, None, None, "session-deny"),
     (handshake_timeout, 91, 1, "session-fail"),
     (limit, None, None, "session-deny"),
+    (bind_timeout, 91, 6, "session-fail"),
+    (bind_mismatch, 91, 2, "session-fail"),
 ]
 
 
