@@ -181,16 +181,19 @@ choose_address(struct session *s)
 
 /* ---- the peer calls ------------------------------------------------------------------------ */
 
+/* Expected, with a primary where one must be, and allowed by the policy of this moment. */
 static bool
-is_expected(const struct session *s, const struct addr *caller)
+may_come(const struct session *s, const struct addr *caller, struct rules_answer *answer)
 {
 	const struct approach *a = s->approach;
+	bool expected = expects_anyone(a);
 
-	bool named = expects_anyone(a);
-
-	for (unsigned i = 0; i < a->dial.count && !named; i++)
-		named = addr_equal(&a->dial.to[i], caller);
-	return named && has_primary(s, caller);
+	for (unsigned i = 0; i < a->dial.count && !expected; i++)
+		expected = addr_equal(&a->dial.to[i], caller);
+	if (!expected || !has_primary(s, caller))
+		return false;
+	decide_peer(s, caller, answer);
+	return answer->verdict == RULES_PERMIT;
 }
 
 static void
@@ -200,20 +203,22 @@ put_peer(struct card *c, const struct endpoint *peer)
 	c->destination_port = peer->port;
 }
 
-/* answer: of the policy, NULL: he was not even expected. False: the session is over. */
+/* False: the session is over. */
 static bool
-turn_away(struct session *s, int fd, const struct endpoint *caller,
-	  const struct rules_answer *answer)
+turn_away(struct session *s, int fd, const struct endpoint *caller)
 {
+	struct rules_answer answer;
+
 	close(fd);
 	if (s->card->strangers < UINT16_MAX)
 		s->card->strangers++;
 	account_count(COUNT_STRANGERS, 1);
 	if (walk.settings->bind.on_mismatch == MISMATCH_WAIT)
 		return true;
+	decide_peer(s, &caller->addr, &answer);
 	put_peer(s->card, caller);
-	if (answer != NULL)
-		decide_count(s->card, answer);
+	if (answer.verdict == RULES_DENY) /* else the rule stays: he was just not the one */
+		decide_count(s->card, &answer);
 	session_stop(s, END_BIND_MISMATCH);
 	return false;
 }
@@ -273,17 +278,11 @@ called(struct watch *w, uint32_t events)
 				session_stop(s, ending_of(errno));
 			return;
 		}
-		if (!is_expected(s, &caller.addr)) {
-			if (!turn_away(s, fd, &caller, NULL))
-				return;
-			continue;
-		}
-		decide_peer(s, &caller.addr, &answer);
-		if (answer.verdict == RULES_PERMIT) {
+		if (may_come(s, &caller.addr, &answer)) {
 			welcome(s, fd, &caller, &answer);
 			return;
 		}
-		if (!turn_away(s, fd, &caller, &answer))
+		if (!turn_away(s, fd, &caller))
 			return;
 	}
 }
