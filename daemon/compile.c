@@ -92,6 +92,8 @@ compile(const struct channel *c, const char *path, bool colour)
 	if (ok) {
 		/* rules_load opened and checked it in full for its tests; this is for the hash */
 		opened = policy_open_sealed(l.image, l.image_len);
+		l.settings.auth.groups_named =
+		    opened != NULL && policy_unix_groups(opened, NULL, 0) > 0;
 		fds[0] = image_seal("settings", &l.settings, sizeof l.settings);
 		fds[1] = image_seal("policy", l.image, l.image_len);
 		ok = opened != NULL && fds[0] != -1 && fds[1] != -1;

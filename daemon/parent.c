@@ -442,7 +442,8 @@ become(struct child *c, int fd)
 	if (!parent.options.foreground)
 		leave_terminal();
 	log_open(role, parent.options.foreground, log_most());
-	if (!privileges_drop(&parent.account))
+	if ((roles[c->role].prepare != NULL && !roles[c->role].prepare(fd, &parent.account)) ||
+	    !privileges_drop(&parent.account))
 		exit(EXIT_CANNOT_START);
 	exit(roles[c->role].run(fd, c->index));
 }
@@ -473,6 +474,28 @@ spawn(struct child *c)
 	c->channel = (struct channel){fds[0], ROLE_PARENT, c->role};
 	c->ready = c->taking = false;
 	return true;
+}
+
+static void
+plan_restart(struct child *c)
+{
+	int64_t now = now_ms(), wait = 0;
+	char name[CHILD_NAME];
+
+	if (now - c->started_ms < QUICK_DEATH_MS) {
+		if (c->quick_deaths < 20)
+			c->quick_deaths++;
+		/* The first death is met at once; from the second on it waits longer each time. */
+		if (c->quick_deaths > 1)
+			wait = 50LL << (c->quick_deaths < 10 ? c->quick_deaths : 10);
+		if (wait > BACKOFF_MOST_MS)
+			wait = BACKOFF_MOST_MS;
+	} else
+		c->quick_deaths = 0;
+	c->restart_ms = now + wait + (wait == 0); /* 0 means none */
+	if (wait > 0)
+		log_warning("%s keeps dying, restarted in %" PRId64 " ms", child_name(c, name),
+			    wait);
 }
 
 static void
@@ -507,6 +530,37 @@ start_ledger(void)
 	return true;
 }
 
+static struct child *
+specialist(enum ipc_role role)
+{
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		if (parent.specialists[i].role == role)
+			return &parent.specialists[i];
+	return NULL;
+}
+
+/* A channel between the worker and the authenticator, in place of one whose other end has died. */
+static void
+join_authenticator(struct child *w)
+{
+	struct child *a = specialist(ROLE_AUTHENTICATOR);
+	struct ipc_books body = {w->index, w->generation};
+	int fds[2];
+
+	if (a == NULL || a->pid == 0 || w->pid == 0)
+		return;
+	if (channel_pair(fds) == -1) {
+		log_error("cannot make a channel: %s", strerror(errno));
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
+	send_to(a, IPC_AUTH_CHANNEL, &body, sizeof body, &fds[0], 1);
+	send_to(w, IPC_AUTH_CHANNEL, &body, sizeof body, &fds[1], 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* Settings and policy, and what else each needs. As start_ledger. */
 static bool
 start_specialist(struct child *c)
@@ -516,6 +570,33 @@ start_specialist(struct child *c)
 	send_policy(c, &parent.images[0]);
 	if (c->role == ROLE_CONTROL)
 		tell_control(c);
+	if (c->role == ROLE_AUTHENTICATOR)
+		for (unsigned i = 0; i < parent.worker_count; i++)
+			join_authenticator(&parent.workers[i]);
+	return true;
+}
+
+/* Those that this configuration wants and that are not there yet. */
+static bool
+start_specialists(void)
+{
+	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL};
+
+	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
+		const struct role *r = &roles[all[i]];
+		struct child *c = &parent.specialists[parent.specialist_count];
+
+		if (r->run == NULL || specialist(all[i]) != NULL ||
+		    (r->wanted != NULL && !r->wanted(parent.settings)))
+			continue;
+		*c = (struct child){.role = all[i], .books = -1, .bell = -1};
+		c->channel.fd = -1;
+		parent.specialist_count++;
+		if (!start_specialist(c)) {
+			plan_restart(c);
+			return false;
+		}
+	}
 	return true;
 }
 
@@ -549,6 +630,7 @@ start_worker(struct child *w)
 	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
 	send_to(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds, l->count);
 	send_worker_policy(w, &parent.images[0]);
+	join_authenticator(w);
 	send_to(w, IPC_START, NULL, 0, NULL, 0);
 	return true;
 }
@@ -602,28 +684,6 @@ books_closed(const struct ipc_books *of)
 }
 
 /* ---- deaths ------------------------------------------------------------------------------- */
-
-static void
-plan_restart(struct child *c)
-{
-	int64_t now = now_ms(), wait = 0;
-	char name[CHILD_NAME];
-
-	if (now - c->started_ms < QUICK_DEATH_MS) {
-		if (c->quick_deaths < 20)
-			c->quick_deaths++;
-		/* The first death is met at once; from the second on it waits longer each time. */
-		if (c->quick_deaths > 1)
-			wait = 50LL << (c->quick_deaths < 10 ? c->quick_deaths : 10);
-		if (wait > BACKOFF_MOST_MS)
-			wait = BACKOFF_MOST_MS;
-	} else
-		c->quick_deaths = 0;
-	c->restart_ms = now + wait + (wait == 0); /* 0 means none */
-	if (wait > 0)
-		log_warning("%s keeps dying, restarted in %" PRId64 " ms", child_name(c, name),
-			    wait);
-}
 
 static void
 tell_death(const struct child *c, int status)
@@ -875,6 +935,8 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 	for (unsigned i = 0; i < parent.specialist_count; i++)
 		if (parent.specialists[i].pid != 0)
 			send_policy(&parent.specialists[i], &parent.images[0]);
+	if (!start_specialists()) /* those that the old configuration did not want */
+		log_error("not all processes that the new configuration wants could be started");
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].pid != 0) {
 			send_worker_policy(&parent.workers[i], &parent.images[0]);
@@ -1215,27 +1277,6 @@ wait_ready(void)
 	if (!all_ready())
 		log_error("not all processes are ready after %d s", START_MS / 1000);
 	return all_ready();
-}
-
-/* Those that this configuration wants. */
-static bool
-start_specialists(void)
-{
-	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL};
-
-	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
-		const struct role *r = &roles[all[i]];
-		struct child *c = &parent.specialists[parent.specialist_count];
-
-		if (r->run == NULL || (r->wanted != NULL && !r->wanted(parent.settings)))
-			continue;
-		*c = (struct child){.role = all[i], .books = -1, .bell = -1};
-		c->channel.fd = -1;
-		parent.specialist_count++;
-		if (!start_specialist(c))
-			return false;
-	}
-	return true;
 }
 
 static bool

@@ -127,6 +127,51 @@ privileges_reader(void)
 	return no_more();
 }
 
+/* Modules may execute programs with rights of their own (unix_chkpwd), so new privileges stay
+ * possible here, other than in no_more. */
+static bool
+keep_root(const int *kept, size_t count)
+{
+	struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+#ifndef SANITIZED
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+	if (geteuid() != 0)
+		return true;
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (size_t i = 0; i < count; i++)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+			     (unsigned)kept[i]);
+	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+		log_debug("cannot narrow the bounding set of capabilities");
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
+		log_error("cannot drop all capabilities but those that are needed");
+		return false;
+	}
+	return true;
+}
+
+bool
+privileges_nursery(void)
+{
+	static const int kept[] = {CAP_CHOWN,       CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,
+				   CAP_FOWNER,      CAP_SETUID,       CAP_SETGID,
+				   CAP_AUDIT_WRITE, CAP_KILL,         CAP_SETPCAP};
+
+	return keep_root(kept, sizeof kept / sizeof kept[0]);
+}
+
+bool
+privileges_pam(void)
+{
+	static const int kept[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
+				   CAP_SETUID, CAP_SETGID,       CAP_AUDIT_WRITE};
+
+	return keep_root(kept, sizeof kept / sizeof kept[0]);
+}
+
 void
 privileges_descriptors(void)
 {

@@ -20,6 +20,13 @@ bool privileges_account(const char *user, struct account *out);
 bool privileges_drop(const struct account *a);
 /* COMPILE: may read what root may read (CAP_DAC_READ_SEARCH) and nothing else. False: logged. */
 bool privileges_reader(void);
+/*
+ * The nursery and its checkers. With root: the nursery keeps what it takes to read files, to fork checkers that are
+ * others and to end them; a checker that PAM runs in keeps what modules need (shadow, counters of failures, audit);
+ * any other is the account, as privileges_drop. Without root nothing changes but that no core is ever written.
+ */
+bool privileges_nursery(void);
+bool privileges_pam(void);
 /* Parent: as many descriptors as the machine gives. */
 void privileges_descriptors(void);
 /* A child: closes all descriptors but 0-2 and keep. */

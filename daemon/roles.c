@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "authenticator.h"
 #include "ledger.h"
 #include "worker.h"
 
@@ -16,8 +17,10 @@ ledger(int channel, unsigned index)
 }
 
 const struct role roles[ROLE_COUNT] = {
-    [ROLE_PARENT] = {"parent", "sallyportd", NULL, NULL},
-    [ROLE_WORKER] = {"worker", "sally-worker", worker_run, NULL},
-    [ROLE_LEDGER] = {"ledger", "sally-ledger", ledger, NULL},
-    [ROLE_COMPILE] = {"compile", "sally-compile", NULL, NULL},
+    [ROLE_PARENT] = {.word = "parent", .process = "sallyportd"},
+    [ROLE_WORKER] = {"worker", "sally-worker", worker_run, NULL, NULL},
+    [ROLE_LEDGER] = {"ledger", "sally-ledger", ledger, NULL, NULL},
+    [ROLE_COMPILE] = {.word = "compile", .process = "sally-compile"},
+    [ROLE_AUTHENTICATOR] = {"authenticator", "sally-auth", authenticator_run, authenticator_prepare,
+			    authenticator_wanted},
 };

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "privileges.h"
 #include "settings/settings.h"
 #include "wire/ipc.h"
 
@@ -15,6 +16,9 @@ struct role {
 	const char *process; /* as ps shows it; at most 15 bytes with the number */
 	/* The whole life of the process; its exit status. */
 	int (*run)(int channel, unsigned index);
+	/* NULL: nothing. In the child, before it gives up its rights; channel: not to be used, only to be
+	 * left behind by what it forks. False: logged. */
+	bool (*prepare)(int channel, const struct account *a);
 	/* NULL: always there. */
 	bool (*wanted)(const struct settings *s);
 };

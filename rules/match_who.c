@@ -41,6 +41,35 @@ groups_list(const struct policy *p, uint32_t set, unsigned list, uint32_t word)
 	return false;
 }
 
+static bool
+named_before(const struct policy *p, uint32_t end, uint32_t word)
+{
+	for (uint32_t g = 0; g < p->group_count; g++)
+		for (uint32_t i = p->group_first[2 * g + 1]; i < p->group_first[2 * g + 2]; i++) {
+			if (i == end)
+				return false;
+			if (p->group_words[i] == word)
+				return true;
+		}
+	return false;
+}
+
+size_t
+policy_unix_groups(const struct policy *p, const char **names, size_t cap)
+{
+	size_t n = 0;
+
+	for (uint32_t g = 0; g < p->group_count; g++)
+		for (uint32_t i = p->group_first[2 * g + 1]; i < p->group_first[2 * g + 2]; i++) {
+			if (named_before(p, i, p->group_words[i]))
+				continue;
+			if (n < cap)
+				names[n] = p->strings + p->words[p->group_words[i]];
+			n++;
+		}
+	return n;
+}
+
 /* Has the set users (which = 0) or Unix groups (1) at all? */
 static bool
 set_has(const struct policy *p, uint32_t set, unsigned which)

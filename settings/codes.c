@@ -119,6 +119,12 @@ static const struct code {
      "An empty [ ] or \"\" is never taken for \"none\" or \"all\": leave the key out instead.\n"},
     {"E313", "A range of ports is not understood.\n\n"
 	     "It is written \"30000-39999\", from 1 to 65535, the lower port first.\n"},
+    {"E314",
+     "A line of a file of users is wrong.\n\n"
+     "A line is name:hash, in the file of CHAP secrets name:secret; comments have a '#' at their\n"
+     "start. A name stands once. Hashes are those of crypt(5); sallyctl passwd makes them. The\n"
+     "line itself is never shown. While a line is wrong the server stays with the users that it\n"
+     "has read before.\n"},
     {"W301", "A value stands twice in one set.\n"},
     {"W302", "This machine has no such account.\n\n"
 	     "Files may be checked on another machine than the one they are for, so it is only a\n"
@@ -127,6 +133,16 @@ static const struct code {
 	     "Nobody is in it until it exists.\n"},
     {"W304", "A file that the settings name cannot be found on this machine.\n\n"
 	     "The method of authentication that needs it accepts nobody until it is there.\n"},
+    {"W305", "A file of users cannot be looked into, or will not be used.\n\n"
+	     "A file of hashes may be read by its owner and group and written by its owner alone;\n"
+	     "one of CHAP secrets has mode 0600. The server does not use one that is more open:\n"
+	     "chmod 0600 FILE\n"},
+    {"W306", "A password hash is weak.\n\n"
+	     "Hashes of this kind (DES, MD5) are guessed quickly by who gets hold of the file. Set\n"
+	     "the password anew: sallyctl passwd add NAME\n"},
+    {"W307", "This machine has no such PAM service.\n\n"
+	     "Without a file for the service in /etc/pam.d nobody is accepted by PAM; that of the\n"
+	     "service 'other' is not taken instead.\n"},
 };
 
 const char *

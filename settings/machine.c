@@ -6,12 +6,18 @@
  * may block.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/secret.h"
 #include "settings/settings.h"
+#include "settings/users.h"
 
 static const struct node *
 member(const struct node *group, const char *key)
@@ -61,6 +67,77 @@ check_file(const struct node *section, const char *key, const char *path, struct
 		     strerror(errno));
 }
 
+/* As many bytes as the file had when it was looked at; NULL and errno if it has others. */
+static char *
+read_whole(int fd, size_t size)
+{
+	char *text = malloc(size + 1);
+	size_t len = 0;
+	ssize_t n = 0;
+
+	while (text != NULL && len <= size && (n = read(fd, text + len, size + 1 - len)) > 0)
+		len += (size_t)n;
+	if (text != NULL && (n == -1 || len != size)) {
+		free(text);
+		errno = n == -1 ? errno : EAGAIN;
+		text = NULL;
+	}
+	return text;
+}
+
+/* What stands in it is an error of the files; that it is missing or too open, of the machine. */
+static void
+check_users(const struct node *section, const char *path, enum users_kind kind, struct problems *p)
+{
+	const struct node *n = member(section, "path");
+	struct place at = n != NULL ? n->value : (struct place){0};
+	struct users users;
+	struct stat st;
+	const char *fault;
+	char *text;
+	int fd;
+
+	if (section == NULL || path[0] == '\0' || stat(path, &st) == -1)
+		return;
+	fault = users_mode_fault(kind, st.st_mode);
+	if (fault == NULL && st.st_size > USERS_FILE_MAX)
+		fault = "it is larger than 16 MiB";
+	if (fault != NULL) {
+		problems_add(p, "W305", at, "the server will not use '%s': %s", path, fault);
+		return;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	text = fd != -1 ? read_whole(fd, (size_t)st.st_size) : NULL;
+	if (text == NULL)
+		problems_add(p, "W305", at, "cannot look into '%s': %s", path, strerror(errno));
+	else if (users_parse(&users, kind, path, text, (size_t)st.st_size, p))
+		users_free(&users);
+	if (text != NULL)
+		secret_wipe_bytes(text, (size_t)st.st_size);
+	free(text);
+	if (fd != -1)
+		close(fd);
+}
+
+static void
+check_service(const struct node *section, const char *service, struct problems *p)
+{
+	static const char *const folders[] = {"/etc/pam.d", "/usr/lib/pam.d"};
+	const struct node *n = member(section, "service");
+	char path[128];
+
+	if (section == NULL || service[0] == '\0')
+		return;
+	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+		snprintf(path, sizeof path, "%s/%s", folders[i], service);
+		if (access(path, F_OK) == 0)
+			return;
+	}
+	problems_add(p, "W307", n != NULL ? n->value : section->key,
+		     "this machine has no PAM service '%s': there is no /etc/pam.d/%s", service,
+		     service);
+}
+
 void
 settings_machine(const struct node *root, const struct settings *s, struct problems *p)
 {
@@ -71,5 +148,8 @@ settings_machine(const struct node *root, const struct settings *s, struct probl
 	check_accounts(member(control, "operators"), p);
 	check_file(member(auth, "file"), "path", s->auth.file_path, p);
 	check_file(member(auth, "chap"), "path", s->auth.chap_path, p);
+	check_users(member(auth, "file"), s->auth.file_path, USERS_HASHES, p);
+	check_users(member(auth, "chap"), s->auth.chap_path, USERS_SECRETS, p);
+	check_service(member(auth, "pam"), s->auth.pam_service, p);
 	check_file(member(auth, "gssapi"), "keytab", s->auth.gssapi_keytab, p);
 }

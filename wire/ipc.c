@@ -13,6 +13,8 @@
 #define C (1 << ROLE_COMPILE)
 #define A (1 << ROLE_AUTHENTICATOR)
 #define K (1 << ROLE_CONTROL)
+#define N (1 << ROLE_NURSERY)
+#define X (1 << ROLE_CHECKER)
 
 #define EMPTY 0, 0
 #define ONE(type) sizeof(struct type), sizeof(struct type)
@@ -40,6 +42,16 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
 		      0, 0},
     [IPC_AUTH_FORGET] = {"auth-forget", W, A, ONE(ipc_auth_forget), 0, 0},
     [IPC_AUTH_ANSWER] = {"auth-answer", A, W, sizeof(struct ipc_auth_answer), IPC_MAX_BODY, 0, 0},
+    [IPC_NURSERY_POLICY] = {"nursery-policy", A, N, ONE(ipc_policy), 2, 2},
+    [IPC_CHECKER_WANTED] = {"checker-wanted", A, N, ONE(ipc_checker), 0, 0},
+    [IPC_CHECKER_END] = {"checker-end", A, N, ONE(ipc_checker), 0, 0},
+    [IPC_CHECKER] = {"checker", N, A, ONE(ipc_checker), 1, 1},
+    [IPC_CHECKER_GONE] = {"checker-gone", N, A, ONE(ipc_checker), 0, 0},
+    [IPC_SECRETS] = {"secrets", N, A, ONE(ipc_secrets), 0, 1},
+    [IPC_CHECK] = {"check", A, X, sizeof(struct ipc_auth_ask),
+		   sizeof(struct ipc_auth_ask) + IPC_MAX_USER + IPC_MAX_SECRET + IPC_MAX_TOKEN, 0,
+		   0},
+    [IPC_CHECKED] = {"checked", X, A, sizeof(struct ipc_auth_answer), IPC_MAX_BODY, 0, 0},
     [IPC_READY] = {"ready", W | L | A | K, P, EMPTY, 0, 0},
     [IPC_POLICY_TAKEN] = {"policy-taken", W | L, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
@@ -138,6 +150,8 @@ static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned
     [IPC_TALLY] = tally_fits,
     [IPC_POLICY] = policy_fits,
     [IPC_AUTH_ASK] = ask_fits,
+    [IPC_CHECK] = ask_fits,
+    [IPC_CHECKED] = answer_fits,
     [IPC_AUTH_ANSWER] = answer_fits,
     [IPC_LISTENERS] = listeners_fit,
     [IPC_COMPILED] = compiled_fit,

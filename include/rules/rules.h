@@ -126,6 +126,9 @@ uint32_t policy_worst_case(const struct policy *p); /* at most this many rules a
 int policy_listener(const struct policy *p, const char *name); /* index for facts.listener, -1 */
 int32_t policy_rule_find(const struct policy *p, const char *name); /* index, or RULE_NONE */
 
+/* The Unix groups that the policy names, each once: up to cap of them, pointing into the image. Returns how many there are. */
+size_t policy_unix_groups(const struct policy *p, const char **names, size_t cap);
+
 /* What a rule says beyond yes and no; pointers into the image, "" where not given. */
 struct rule_terms {
 	const char *name, *owner, *ticket, *why;

@@ -90,7 +90,9 @@ struct settings {
 		uint32_t ident_trusted_count; /* 0: ident is never asked */
 		struct prefix ident_trusted[SETTINGS_LIST];
 		uint32_t ident_timeout_ms, helpers, timeout_ms;
-		struct { uint32_t failures, within_ms, for_ms; } lockout;
+		struct { uint32_t failures, within_ms, for_ms, source_failures; } lockout;
+		uint32_t failure_delay_ms, queue, cache_ms; /* cache 0: none */
+		bool groups_named; /* not a setting: the policy beside these names Unix groups (by COMPILE) */
 	} auth;
 
 	struct {

@@ -16,7 +16,9 @@
 #include "base/addr.h"
 
 enum ipc_role {
-	ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_AUTHENTICATOR, ROLE_CONTROL, ROLE_COUNT
+	ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_AUTHENTICATOR, ROLE_CONTROL,
+	ROLE_NURSERY, ROLE_CHECKER, /* the authenticator's own: who forks and opens files for it, who may block */
+	ROLE_COUNT
 };
 
 enum ipc_type {
@@ -47,6 +49,17 @@ enum ipc_type {
 	IPC_AUTH_FORGET,  /* ipc_auth_forget: the client has left, no answer is wanted */
 	/* authenticator -> worker */
 	IPC_AUTH_ANSWER,  /* ipc_auth_answer and its bytes */
+	/* authenticator -> nursery */
+	IPC_NURSERY_POLICY, /* ipc_policy; 2 fds: settings memfd, policy memfd */
+	IPC_CHECKER_WANTED, /* ipc_checker: fork one */
+	IPC_CHECKER_END,    /* ipc_checker: kill it */
+	/* nursery -> authenticator */
+	IPC_CHECKER,	  /* ipc_checker; 1 fd: the channel to it */
+	IPC_CHECKER_GONE, /* ipc_checker: it is dead, or could not be forked */
+	IPC_SECRETS,	  /* ipc_secrets; 1 fd: what stands in the file, sealed; 0 fds: it cannot be used (logged) */
+	/* authenticator -> checker and back: one at a time */
+	IPC_CHECK,   /* ipc_auth_ask and its bytes; ticket: the authenticator's own; for a hash: token */
+	IPC_CHECKED, /* ipc_auth_answer and its bytes */
 	/* worker, ledger -> parent */
 	IPC_READY,	  /* empty */
 	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger */
@@ -88,6 +101,12 @@ struct ipc_auth_ask {
 	uint32_t user_len, secret_len, token_len;
 };
 enum ipc_auth_result { ANSWER_OK = 1, ANSWER_REFUSED, ANSWER_UNAVAILABLE, ANSWER_MORE /* GSSAPI: send token, ask again */ };
+/* Why, for records and log; never for the client. */
+enum ipc_auth_reason {
+	REASONED_NOTHING, REASONED_UNKNOWN_USER, REASONED_WRONG_SECRET, REASONED_ACCOUNT, /* expired, locked, not now, not from there */
+	REASONED_LOCKED_OUT, REASONED_BAD_NAME, REASONED_NOT_CONFIGURED, REASONED_BUSY, REASONED_TIMEOUT, REASONED_BROKEN,
+	REASONED_COUNT
+};
 /* Behind it stand user, groups (NUL-terminated names), token and exported. */
 struct ipc_auth_answer {
 	uint64_t ticket;
@@ -100,9 +119,14 @@ struct ipc_auth_answer {
 	uint32_t group_count, groups_len; /* Unix groups that the policy in force names */
 	uint32_t token_len;    /* GSSAPI: for the client */
 	uint32_t exported_len; /* GSSAPI, OK: gss_export_sec_context's token */
-	uint32_t reserved;
+	uint32_t reason;       /* enum ipc_auth_reason */
 };
+/* An answer that was on its way already may come all the same. */
 struct ipc_auth_forget { uint64_t ticket; };
+
+struct ipc_checker { uint32_t slot, kind; int32_t pid, status; /* status: of IPC_CHECKER_GONE */ };
+enum ipc_secrets_file { SECRETS_USERS, SECRETS_CHAP, SECRETS_COUNT };
+struct ipc_secrets { uint32_t which; /* enum ipc_secrets_file */ uint32_t generation; /* of the policy whose settings name it */ };
 
 struct ipc_compiled { uint32_t ok; uint32_t errors, warnings, rules; uint8_t hash[32]; };
 

@@ -33,6 +33,12 @@ static const struct row {
     {IPC_BOOKS_CLOSED, TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
     {IPC_AUTH_CHANNEL, TO(PARENT), TO(WORKER) | TO(AUTHENTICATOR), 8, 8, 1, 1},
     {IPC_AUTH_FORGET, TO(WORKER), TO(AUTHENTICATOR), 8, 8, 0, 0},
+    {IPC_NURSERY_POLICY, TO(AUTHENTICATOR), TO(NURSERY), 8, 8, 2, 2},
+    {IPC_CHECKER_WANTED, TO(AUTHENTICATOR), TO(NURSERY), 16, 16, 0, 0},
+    {IPC_CHECKER_END, TO(AUTHENTICATOR), TO(NURSERY), 16, 16, 0, 0},
+    {IPC_CHECKER, TO(NURSERY), TO(AUTHENTICATOR), 16, 16, 1, 1},
+    {IPC_CHECKER_GONE, TO(NURSERY), TO(AUTHENTICATOR), 16, 16, 0, 0},
+    {IPC_SECRETS, TO(NURSERY), TO(AUTHENTICATOR), 8, 8, 0, 1},
     {IPC_PROBLEMS, TO(COMPILE), TO(PARENT), 1, 16384, 0, 0},
 };
 
@@ -283,7 +289,7 @@ has_row(int type)
 {
 	/* these have tests of their own */
 	if (type == IPC_LISTENERS || type == IPC_COMPILED || type == IPC_AUTH_ASK ||
-	    type == IPC_AUTH_ANSWER)
+	    type == IPC_AUTH_ANSWER || type == IPC_CHECK || type == IPC_CHECKED)
 		return true;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].type == (enum ipc_type)type)
