@@ -365,9 +365,11 @@ test_machine(void)
 			   "control: { viewers = [ \"unix:no-such-group\", \"root\" ]\n"
 			   "operators = \"no-such-user\" }\n"
 			   "auth: { file: { path = \"/\" }\n"
-			   "chap: { path = \"/no/such/file\" } }\n");
+			   "chap: { path = \"/no/such/file\" }\n"
+			   "pam: { service = \"no-such-service\" } }\n");
 	settings_machine(tree_root(l.tree), &l.settings, &l.problems);
-	CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "W302 2:8, W303 3:24, W302 4:13, W304 6:16");
+	CU_ASSERT_STRING_EQUAL(loaded_codes(&l),
+			       "W302 2:8, W303 3:24, W302 4:13, W305 5:24, W304 6:16, W307 7:18");
 	CU_ASSERT_EQUAL(l.problems.errors, 0);
 	loaded_free(&l);
 }
