@@ -46,6 +46,8 @@
 #define SHELVES 128     /* books of live workers, and of dead ones not yet closed */
 #define GENERATIONS 64
 #define LATER 32
+#define CHECKPOINT_MS 1000 /* a line is not unsigned for longer */
+#define CHECKPOINT_LINES 1000
 
 struct shelf {
 	struct books *books; /* NULL: empty */
@@ -81,6 +83,10 @@ static struct {
 	struct message *later[LATER]; /* came while we waited for a policy */
 	unsigned later_count;
 	bool heard; /* something that books_done is owed for */
+	/* in this process only, a new one for each file; NULL: none */
+	struct evp_pkey_st *key;
+	uint8_t public_key[CHAIN_KEY];
+	int64_t checkpoint_ms; /* the last one */
 } ledger;
 
 /* ---- generations ------------------------------------------------------------------------- */
@@ -199,6 +205,10 @@ flush(void)
 	failing = error != 0;
 	if (failing && drops() && desk_drop(ledger.desk) > 0)
 		all_done();
+	if (failing && ledger.facts->suspended_ns == 0) {
+		ledger.facts->suspended_ns = clock_wall_ns();
+		ledger.facts->suspend_error = (uint32_t)error;
+	}
 	if (failing != (ledger.facts->failing != 0))
 		tell_state(!failing ? 0 : drops() ? 2 : 1, error);
 	if (failing || ledger.facts->failing)
@@ -225,6 +235,7 @@ static struct desk_effect
 only_a_line(void)
 {
 	return (struct desk_effect){.seq = ledger.facts->seq + 1,
+				    .unsigned_lines = ledger.facts->unsigned_lines + 1,
 				    .policy_told = ledger.facts->policy_told,
 				    .worker = DESK_NOBODY};
 }
@@ -264,32 +275,67 @@ is_short(void)
 
 static void on_policy(const struct message *m);
 
+/* The signature goes into the line at `to`; returns its length. */
+static size_t
+sign_line(char *to, size_t len, uint64_t seq)
+{
+	struct text t = {.p = to, .len = len - 1, .cap = RECORD_MAX};
+	struct chain_mark *mark = &ledger.facts->mark;
+
+	if (!chain_sign(ledger.key, &t, mark->signature))
+		return len;
+	text_put_char(&t, '\n');
+	mark->seq = seq;
+	memcpy(mark->key, ledger.public_key, sizeof mark->key);
+	return t.len;
+}
+
+/*
+ * Lays a record that is not about a session; chain: what it tells of key and root, NULL: nothing.
+ * With a root it is signed. False: no room.
+ */
+static bool
+lay_plain(struct record_plain *r, struct desk_effect e, struct chain_tail *chain)
+{
+	struct generation *g = generation_find(ledger.newest);
+	char *to = room_for_one();
+	bool sign = chain != NULL && (chain->has & CHAIN_HAS_ROOT) != 0;
+	size_t len;
+
+	if (to == NULL)
+		return false; /* failing already, which the state tells */
+	/* lines may have been dropped to make room */
+	e.seq = ledger.facts->seq + 1;
+	e.unsigned_lines = sign ? 0 : ledger.facts->unsigned_lines + 1;
+	e.begins_key = chain != NULL && (chain->has & CHAIN_HAS_KEY) != 0;
+	r->seq = e.seq;
+	r->prev = ledger.facts->chain.last;
+	r->chain = chain;
+	if (r->at_ns == 0)
+		r->at_ns = clock_wall_ns();
+	r->hostname = ledger.hostname;
+	r->version = PACKAGE_VERSION;
+	r->policy_name = g != NULL ? policy_name(g->policy) : NULL;
+	r->policy_hash = g != NULL ? policy_hash(g->policy) : NULL;
+	r->colour = ledger.colour;
+	if (sign)
+		memcpy(chain->root, ledger.facts->chain.root, sizeof chain->root);
+	len = is_short() ? record_plain_short(r, to) : record_plain_ecs(r, to);
+	if (sign && !is_short())
+		len = sign_line(to, len, e.seq);
+	desk_lay(ledger.desk, len, &e);
+	return true;
+}
+
 /* False: no room. */
 static bool
 write_with(const struct desk_effect *e, const char *action, const char *outcome, const char *reason,
 	   const char *text)
 {
-	struct generation *g = generation_find(ledger.newest);
 	struct record_plain r = {
-	    .action = action,
-	    .outcome = outcome,
-	    .reason = reason,
-	    .text = text,
-	    .at_ns = clock_wall_ns(),
-	    .hostname = ledger.hostname,
-	    .version = PACKAGE_VERSION,
-	    .policy_name = g != NULL ? policy_name(g->policy) : NULL,
-	    .policy_hash = g != NULL ? policy_hash(g->policy) : NULL,
-	    .colour = ledger.colour,
-	    .seq = e->seq,
-	};
-	char *to = room_for_one();
+	    .action = action, .outcome = outcome, .reason = reason, .text = text};
 
-	if (to == NULL)
-		return false; /* failing already, which the state tells */
-	desk_lay(ledger.desk, is_short() ? record_plain_short(&r, to) : record_plain_ecs(&r, to),
-		 e);
-	return true;
+	return lay_plain(&r, *e, NULL);
 }
 
 static bool
@@ -306,6 +352,121 @@ is_last(enum books_event event)
 {
 	return event == EVENT_DENY || event == EVENT_FAIL || event == EVENT_END ||
 	       event == EVENT_DESTINATION;
+}
+
+/* ---- signing ------------------------------------------------------------------------------ */
+
+/* Signs all before it; action: checkpoint, or a record that is the last under this key. */
+static void
+sign_all(const char *action, struct chain_tail *chain)
+{
+	struct record_plain r = {.action = action, .outcome = "success"};
+
+	if (ledger.key != NULL)
+		chain->has |= CHAIN_HAS_ROOT;
+	if (!lay_plain(&r, only_a_line(), chain))
+		return;
+	ledger.checkpoint_ms = clock_mono_ns() / NS_PER_MS;
+}
+
+/* Milliseconds until one is due, -1: nothing to sign. */
+static int
+checkpoint_in(void)
+{
+	int64_t since;
+
+	if (ledger.key == NULL || is_short() || ledger.facts->failing ||
+	    ledger.facts->unsigned_lines == 0)
+		return -1;
+	since = clock_mono_ns() / NS_PER_MS - ledger.checkpoint_ms;
+	if (ledger.facts->unsigned_lines >= CHECKPOINT_LINES || since >= CHECKPOINT_MS || since < 0)
+		return 0;
+	return (int)(CHECKPOINT_MS - since);
+}
+
+static void
+checkpoint(void)
+{
+	struct chain_tail chain = {0};
+
+	sign_all("checkpoint", &chain);
+}
+
+/* The first line under a new key; left: lines that stand before it in its file. */
+static void
+begin_key(const char *action, const char *reason, const char *text, unsigned left)
+{
+	struct record_plain r = {
+	    .action = action, .outcome = "success", .reason = reason, .text = text};
+	struct chain_tail chain = {0};
+	char shown[17];
+	struct text t;
+
+	if (ledger.key != NULL) {
+		chain.has |= CHAIN_HAS_KEY;
+		memcpy(chain.key, ledger.public_key, sizeof chain.key);
+	}
+	if (left > 0) {
+		chain.has |= CHAIN_HAS_FROM;
+		chain.from = ledger.facts->seq + 1 - left;
+	}
+	if (ledger.facts->mark.seq != 0) {
+		chain.has |= CHAIN_HAS_LAST;
+		chain.last = ledger.facts->mark;
+	}
+	if (!lay_plain(&r, only_a_line(), &chain))
+		return;
+	ledger.facts->begun = 1;
+	ledger.checkpoint_ms = clock_mono_ns() / NS_PER_MS;
+	if (ledger.key == NULL || is_short())
+		return;
+	/* the place outside of the ledger from where it can be checked */
+	text_init(&t, shown, sizeof shown);
+	text_put_hex(&t, ledger.public_key, 8);
+	log_notice("audit key %s... signs from record %llu on", shown,
+		   (unsigned long long)ledger.facts->seq);
+}
+
+static struct evp_pkey_st *
+new_key(uint8_t public_key[CHAIN_KEY])
+{
+	struct evp_pkey_st *key = chain_key_new(public_key);
+
+	if (key == NULL)
+		log_error("cannot make a key, records are not signed");
+	return key;
+}
+
+/* The last line under this key names the next, which is in force from here on. */
+static void
+change_key(void)
+{
+	struct chain_tail chain = {0};
+	uint8_t public_key[CHAIN_KEY];
+	struct evp_pkey_st *key = new_key(public_key);
+
+	if (key != NULL) {
+		chain.has |= CHAIN_HAS_NEXT;
+		memcpy(chain.next, public_key, sizeof chain.next);
+	}
+	if (ledger.key != NULL)
+		sign_all("checkpoint", &chain);
+	chain_key_wipe(ledger.key);
+	ledger.key = key;
+	memcpy(ledger.public_key, public_key, sizeof ledger.public_key);
+}
+
+static void
+close_key(void)
+{
+	struct chain_tail chain = {.has = CHAIN_HAS_END};
+
+	memcpy(chain.end, ledger.public_key, sizeof chain.end);
+	if (ledger.key == NULL)
+		chain.has = 0;
+	sign_all("audit-stop", &chain);
+	chain_key_wipe(ledger.key);
+	ledger.key = NULL;
 }
 
 /*
@@ -338,7 +499,8 @@ generation_of(const struct card *c)
 	return g;
 }
 
-/* Which records of an allowed session its rule wants (POLICY `log`); denials and failures always. */
+/* Which records of an allowed session its rule wants (POLICY `log`); denials and failures always.
+ */
 static bool
 wanted(const struct rule_terms *terms, enum books_event event)
 {
@@ -428,6 +590,7 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 	if ((event == EVENT_DENY || event == EVENT_DESTINATION) && c->ending == END_DENIED)
 		r.reason = rules_reason_word((enum rules_reason)c->reason);
 	r.seq = e->seq;
+	r.prev = ledger.facts->chain.last;
 	desk_lay(ledger.desk, is_short() ? record_short(&r, to) : record_ecs(&r, to), e);
 	take_effect(b, e);
 }
@@ -447,6 +610,8 @@ hear_shelf(struct shelf *shelf)
 		ledger.heard = true;
 		any = true;
 		write_card(shelf->books, h.card, h.event, &e, to);
+		if (ledger.facts->unsigned_lines >= CHECKPOINT_LINES && checkpoint_in() == 0)
+			checkpoint();
 	}
 	return any;
 }
@@ -653,21 +818,42 @@ tell_policies(void)
 	}
 }
 
+static bool
+file_is_empty(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
 static void
 on_audit_file(const struct message *m)
 {
 	bool first = desk_file(ledger.desk) == -1;
+	unsigned left;
 	int fd = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
 
 	if (fd == -1) {
 		log_error("cannot take the audit file: %s", strerror(errno));
 		return;
 	}
-	if (!first)
+	if (first) {
+		ledger.key = new_key(ledger.public_key);
+	} else {
 		flush(); /* what was heard before belongs to the old file */
+		change_key();
+		flush();
+	}
+	left = file_is_empty(fd) ? desk_left(ledger.desk) : 0;
 	desk_open(ledger.desk, fd);
 	ledger.colour = isatty(fd) == 1 && getenv("NO_COLOR") == NULL;
-	write_plain(first ? "audit-start" : "audit-rotate", "success", NULL, NULL);
+	if (!first)
+		begin_key("audit-rotate", NULL, NULL, left);
+	else if (ledger.facts->begun)
+		begin_key("audit-start", "ledger-restart",
+			  "the ledger was restarted and signs with a new key", left);
+	else
+		begin_key("audit-start", NULL, NULL, left);
 }
 
 static void
@@ -848,22 +1034,35 @@ finished(bool heard)
 	return !any_open() || clock_mono_ns() / NS_PER_MS >= ledger.stop_ms;
 }
 
-/* Records were thrown away and the file takes some again: how many is a record, too. */
+/* The file takes records again: since when it did not, why, and what was lost. */
 static void
-tell_dropped(void)
+tell_resumed(void)
 {
-	uint64_t before = ledger.facts->dropped;
-	char text[64];
+	uint64_t lost = ledger.facts->dropped;
+	int64_t since = ledger.facts->suspended_ns;
+	struct record_plain r = {.action = "audit-suspend", .outcome = "failure", .at_ns = since};
+	char text[96];
+	struct text t;
 
-	if (before == 0 || stuck())
+	if (since == 0 || ledger.facts->failing)
 		return;
-	snprintf(text, sizeof text, "%llu record%s dropped", (unsigned long long)before,
-		 before == 1 ? " was" : "s were");
-	if (!write_plain("audit-resume", "success", NULL, text))
+	r.text = strerror((int)ledger.facts->suspend_error);
+	text_init(&t, text, sizeof text);
+	if (lost > 0)
+		text_putf(&t, "%llu record%s dropped", (unsigned long long)lost,
+			  lost == 1 ? " was" : "s were");
+	else
+		text_put(&t, "no record was lost");
+	text_put(&t, ", written again after ");
+	text_put_duration(&t, (uint64_t)(clock_wall_ns() > since ? clock_wall_ns() - since : 0));
+	if (!lay_plain(&r, only_a_line(), NULL) ||
+	    !write_plain("audit-resume", "success", NULL, text))
 		return;
 	flush();
-	/* if it was dropped like the others, it was no loss */
-	ledger.facts->dropped = ledger.facts->dropped > before ? ledger.facts->dropped - 1 : 0;
+	if (ledger.facts->failing) /* these two are written another time */
+		return;
+	ledger.facts->dropped -= lost;
+	ledger.facts->suspended_ns = 0;
 }
 
 /* One round: all that was told until now. True: there was something. */
@@ -879,7 +1078,9 @@ work(void)
 	heard |= bury_all() && !stuck();
 	if (ledger.later_count > 0)
 		read_channel();
-	tell_dropped();
+	tell_resumed();
+	if (checkpoint_in() == 0)
+		checkpoint();
 	return heard;
 }
 
@@ -901,7 +1102,7 @@ run(void)
 		if (in_vain < LOOKS_IN_VAIN || ledger.stop)
 			wait_for(LOOK_MS);
 		else if (arm_bells())
-			wait_for(-1);
+			wait_for(checkpoint_in());
 		if (in_vain >= LOOKS_IN_VAIN)
 			disarm_bells();
 	}
@@ -942,6 +1143,6 @@ ledger_run(int channel)
 		return 1;
 	if (ledger.orphan)
 		end_orphans();
-	write_plain("audit-stop", "success", NULL, NULL);
+	close_key();
 	return flush() ? 0 : 1;
 }

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/text.h"
 #include "books/record.h"
 
 #define WAIT_MS 250 /* for a file that takes nothing at the moment */
@@ -28,6 +27,7 @@
 struct shared {
 	struct desk_facts facts;
 	struct desk_effect effect;  /* of the line that ends at effect_at */
+	struct chain before;        /* as of the line before the first one here */
 	_Atomic uint32_t effect_at; /* equal to len: the line is laid */
 	_Atomic uint32_t len, at;   /* bytes of lines; how many are known to be in the file */
 	_Atomic uint32_t begun;     /* the next three hold */
@@ -62,6 +62,8 @@ static void
 take_effect(struct shared *s)
 {
 	s->facts.seq = s->effect.seq;
+	s->facts.chain = s->effect.chain;
+	s->facts.unsigned_lines = s->effect.unsigned_lines;
 	s->facts.policy_told = s->effect.policy_told;
 }
 
@@ -127,13 +129,10 @@ desk_room(struct desk *d, size_t least)
 	return DESK_LINES - d->on->len >= least ? d->on->lines + d->on->len : NULL;
 }
 
-void
-desk_lay(struct desk *d, size_t len, const struct desk_effect *e)
+/* The lines end at `end`, and this holds. */
+static void
+make_so(struct shared *s, uint32_t end, const struct desk_effect *e)
 {
-	struct shared *s = d->on;
-
-	uint32_t end = s->len + (uint32_t)len;
-
 	s->effect_at =
 	    0; /* what stood there has come true: half of it and half of ours would be neither */
 	atomic_signal_fence(memory_order_seq_cst);
@@ -141,6 +140,21 @@ desk_lay(struct desk *d, size_t len, const struct desk_effect *e)
 	atomic_store_explicit(&s->effect_at, end, memory_order_release);
 	atomic_store_explicit(&s->len, end, memory_order_release);
 	take_effect(s);
+}
+
+void
+desk_lay(struct desk *d, size_t len, const struct desk_effect *e)
+{
+	struct shared *s = d->on;
+	struct desk_effect with = *e;
+
+	with.chain = s->facts.chain;
+	if (s->len == 0)
+		s->before = with.chain;
+	if (with.begins_key)
+		chain_begin(&with.chain);
+	chain_add(&with.chain, s->lines + s->len, len - 1);
+	make_so(s, s->len + (uint32_t)len, &with);
 }
 
 bool
@@ -168,6 +182,44 @@ count_lines(const char *p, size_t len)
 	return n;
 }
 
+/* What it tells is of the ledger itself, and comes again: that it was dropped is no loss. */
+static bool
+is_own(const char *line, size_t len)
+{
+	static const char *const words[] = {"\"action\":\"checkpoint\"",
+					    "\"action\":\"audit-suspend\"",
+					    "\"action\":\"audit-resume\""};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (memmem(line, len < 300 ? len : 300, words[i], strlen(words[i])) != NULL)
+			return true;
+	return false;
+}
+
+/* The chain over the lines up to `end`, and how many of those behind it are a loss. */
+static unsigned
+look_again(const struct shared *s, uint32_t end, struct chain *chain)
+{
+	const char *p = s->lines, *stop = p + s->len, *newline;
+	struct chain_tail tail;
+	unsigned lost = 0;
+
+	*chain = s->before;
+	for (; p < stop && (newline = memchr(p, '\n', (size_t)(stop - p))) != NULL;
+	     p = newline + 1) {
+		size_t len = (size_t)(newline - p);
+
+		if ((uint32_t)(p - s->lines) >= end) {
+			lost += !is_own(p, len);
+			continue;
+		}
+		if (chain_parse(p, len, &tail) && (tail.has & CHAIN_HAS_KEY) != 0)
+			chain_begin(chain);
+		chain_add(chain, p, len);
+	}
+	return lost;
+}
+
 static uint32_t
 line_start(const struct shared *s, uint32_t at)
 {
@@ -180,8 +232,9 @@ unsigned
 desk_drop(struct desk *d)
 {
 	struct shared *s = d->on;
+	struct desk_effect e = {.policy_told = s->facts.policy_told, .worker = DESK_NOBODY};
 	uint32_t keep = s->at;
-	unsigned lines;
+	unsigned lines, lost;
 
 	if (line_start(s, keep) != keep) { /* each line ends with its newline, so there is one */
 		const char *end = memchr(s->lines + keep, '\n', s->len - keep);
@@ -189,10 +242,21 @@ desk_drop(struct desk *d)
 		keep = end != NULL ? (uint32_t)(end - s->lines) + 1 : s->len;
 	}
 	lines = count_lines(s->lines + keep, s->len - keep);
-	s->len = keep;
-	s->facts.seq -= lines;
-	s->facts.dropped += lines;
+	lost = look_again(s, keep, &e.chain);
+	e.seq = s->facts.seq - lines;
+	e.unsigned_lines = s->facts.unsigned_lines > lines ? s->facts.unsigned_lines - lines : 1;
+	make_so(s, keep, &e);
+	s->facts.dropped += lost;
 	return lines;
+}
+
+unsigned
+desk_left(const struct desk *d)
+{
+	const struct shared *s = d->on;
+	uint32_t at = line_start(s, s->at);
+
+	return count_lines(s->lines + at, s->len - at);
 }
 
 void
@@ -266,11 +330,45 @@ end_torn_line(int fd)
 		log_warning("cannot end it: %s", strerror(errno));
 }
 
-/* A server that starts again on the same file goes on counting where the last one stopped. */
+/* The number of the line, 0: it tells none. */
+static uint64_t
+number_of(const char *line, size_t len)
+{
+	struct chain_tail tail;
+
+	return chain_parse(line, len, &tail) ? tail.seq : 0;
+}
+
+/* The last line that tells its number, and where the last one begins, numbered or not. */
+static void
+go_on_behind(struct desk_facts *f, const char *tail, size_t len)
+{
+	struct chain_tail last;
+	size_t end = len;
+
+	if (len == 0 || tail[len - 1] != '\n')
+		return;
+	while (end > 0 && f->seq == 0) {
+		const char *newline = end > 1 ? memrchr(tail, '\n', end - 1) : NULL;
+		size_t from = newline != NULL ? (size_t)(newline - tail) + 1 : 0;
+
+		if (end == len)
+			chain_add(&f->chain, tail + from, end - 1 - from);
+		f->seq = number_of(tail + from, end - 1 - from);
+		if (end == len && chain_parse(tail + from, end - 1 - from, &last) &&
+		    (last.has & CHAIN_HAS_SIGNATURE) != 0 && (last.has & CHAIN_HAS_END) != 0) {
+			f->mark.seq = last.seq;
+			memcpy(f->mark.key, last.end, sizeof f->mark.key);
+			memcpy(f->mark.signature, last.signature, sizeof f->mark.signature);
+		}
+		end = from;
+	}
+}
+
+/* A server that starts again on the same file goes on where the last one stopped. */
 static void
 continue_numbers(struct desk *d)
 {
-	static const char mark[] = "\"audit\":{\"seq\":";
 	char tail[2 * RECORD_MAX];
 	struct stat st;
 	ssize_t n;
@@ -279,21 +377,8 @@ continue_numbers(struct desk *d)
 		return;
 	n = pread(d->file, tail, sizeof tail,
 		  st.st_size > (off_t)sizeof tail ? st.st_size - (off_t)sizeof tail : 0);
-	for (ssize_t at = n - (ssize_t)sizeof mark; at >= 0; at--) {
-		size_t from = (size_t)at + sizeof mark - 1, to = from;
-		uint64_t seq;
-
-		if (memcmp(tail + at, mark, sizeof mark - 1) != 0)
-			continue;
-		while (to < (size_t)n && tail[to] >= '0' && tail[to] <= '9')
-			to++;
-		/* a quotation mark inside a string is escaped, so this is no text of a client */
-		if (to < (size_t)n && (tail[to] == '}' || tail[to] == ',') &&
-		    text_parse_u64(tail + from, to - from, UINT64_MAX / 2, &seq)) {
-			d->on->facts.seq = seq;
-			return;
-		}
-	}
+	if (n > 0)
+		go_on_behind(&d->on->facts, tail, (size_t)n);
 }
 
 /* How much of the lines stands in this file. */

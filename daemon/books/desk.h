@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/chain.h"
+
 #define DESK_LINES (256 * 1024) /* bytes of lines */
 #define DESK_BYTES (DESK_LINES + 4096)
 #define DESK_NOBODY UINT32_MAX
@@ -22,6 +24,9 @@
 /* What becomes true with a line; of books only if worker is not DESK_NOBODY. */
 struct desk_effect {
 	uint64_t seq;	      /* the line's number */
+	struct chain chain;   /* with this line: set by desk_lay */
+	uint32_t unsigned_lines; /* since the last checkpoint */
+	uint32_t begins_key;  /* the line tells a new key, see chain_begin */
 	uint32_t policy_told; /* generation of the last policy-load record */
 	uint32_t worker, generation;
 	uint64_t position; /* books_keep */
@@ -29,10 +34,17 @@ struct desk_effect {
 	uint32_t buried;   /* books_bury */
 };
 
-/* In the shared memory; the owner may change failing and dropped. */
+/* In the shared memory; the owner may change failing and dropped, and what stands below them. */
 struct desk_facts {
-	uint64_t seq, dropped;
-	uint32_t policy_told, failing;
+	uint64_t seq;
+	struct chain chain; /* as of the last line */
+	uint32_t policy_told, unsigned_lines;
+	uint64_t dropped;
+	uint32_t failing;
+	uint32_t begun;		/* a ledger before this one has written */
+	int64_t suspended_ns;	/* since when the file takes nothing, or took nothing until now; 0: it did */
+	uint32_t suspend_error;
+	struct chain_mark mark; /* the last checkpoint; seq 0: none is known */
 };
 
 struct desk;
@@ -58,7 +70,12 @@ bool desk_written(const struct desk *d); /* all that is on it stands in the file
 int desk_write(struct desk *d);
 /* All is written and everyone who is owed was told so. */
 void desk_clear(struct desk *d);
-/* Throws away all but a line that is begun; returns how many lines. Their numbers are given again. */
+/*
+ * Throws away all but a line that is begun; returns how many lines. Their numbers are given again. As dropped are
+ * counted those that tell of something else than the ledger itself.
+ */
 unsigned desk_drop(struct desk *d);
+/* How many lines will be written to a file that is opened now before any other. */
+unsigned desk_left(const struct desk *d);
 
 #endif

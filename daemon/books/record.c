@@ -468,11 +468,19 @@ put_policy(struct text *t, const char *name, const uint8_t *hash, const char *re
 }
 
 static void
-put_audit(struct text *t, uint64_t seq)
+put_audit(struct text *t, uint64_t seq, const uint8_t *prev, const struct chain_tail *more)
 {
-	LIT(t, ",\"audit\":{\"seq\":");
-	put_long(t, seq);
-	LIT(t, "}}\n");
+	struct chain_tail tail = {0};
+
+	if (more != NULL)
+		tail = *more;
+	tail.seq = seq > INT64_MAX ? INT64_MAX : seq; /* a long of ECS has a sign */
+	if (prev != NULL) {
+		memcpy(tail.prev, prev, sizeof tail.prev);
+		tail.has |= CHAIN_HAS_PREV;
+	}
+	chain_put(t, &tail);
+	text_put_char(t, '\n');
 }
 
 static void
@@ -508,7 +516,7 @@ record_ecs(const struct record *r, char *buf)
 			put_rule(&t, r, limit);
 		put_socks(&t, r, session, limit);
 		put_policy(&t, r->policy_name, r->policy_hash, r->reason, limit);
-		put_audit(&t, r->seq);
+		put_audit(&t, r->seq, r->prev, NULL);
 		if (!t.cut)
 			break;
 	}
@@ -528,6 +536,8 @@ static const struct plain_row plain_rows[] = {
     {"audit-suspend", "file", "info", "lost", "\033[1;31m", "records could not be written"},
     {"audit-resume", "file", "info", "write", "\033[1m", "records are written again"},
     {"audit-rotate", "file", "change", "file", "\033[1m", "a new audit file"},
+    {"checkpoint", "process", "info", "sign", "\033[2m", "all until here is signed"},
+    {"clock-step", "host", "change", "clock", "\033[1;33m", "the clock was set"},
     {"policy-load", "configuration", "change", "load", "\033[1m", "policy in force"},
     {"policy-refused", "configuration", "info", "keep", "\033[1;33m",
      "new policy refused, the old one stays"},
@@ -584,7 +594,7 @@ record_plain_ecs(const struct record_plain *r, char *buf)
 		}
 		put_observer(&t, r->hostname, r->version, NULL);
 		put_policy(&t, r->policy_name, r->policy_hash, NULL, limit);
-		put_audit(&t, r->seq);
+		put_audit(&t, r->seq, r->prev, r->chain);
 		if (!t.cut)
 			break;
 	}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "books/books.h"
+#include "wire/chain.h"
 
 #define RECORD_MAX 8192 /* no line is longer, newline included */
 
@@ -29,6 +30,7 @@ struct record {
 	const char *reason;	    /* why the policy said so (rules_reason_word); NULL or "": not told */
 	uint32_t age_s; /* EVENT_PROGRESS: of the session */
 	uint64_t seq;
+	const uint8_t *prev; /* CHAIN_PREV bytes, NULL: none */
 	bool colour; /* short form only */
 };
 
@@ -37,14 +39,16 @@ size_t record_ecs(const struct record *r, char *buf);
 size_t record_short(const struct record *r, char *buf);
 const char *record_action(enum books_event e); /* "session-start", ... */
 
-/* Records that are not about a session: audit-start, audit-stop, audit-rotate, policy-load, policy-refused,
- * worker-crash. text: a sentence or NULL; outcome: "success" or "failure". */
+/* Records that are not about a session: audit-start, audit-stop, audit-rotate, checkpoint, policy-load,
+ * policy-refused, worker-crash, clock-step and so on. text: a sentence or NULL; outcome: "success" or "failure". */
 struct record_plain {
 	const char *action, *outcome, *reason, *text;
 	int64_t at_ns;
 	const char *hostname, *version, *policy_name;
 	const uint8_t *policy_hash;
 	uint64_t seq;
+	const uint8_t *prev;
+	const struct chain_tail *chain; /* what it tells beside seq and prev, NULL: nothing */
 	bool colour;
 };
 size_t record_plain_ecs(const struct record_plain *r, char *buf);

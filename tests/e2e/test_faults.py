@@ -412,7 +412,7 @@ def test_a_full_disk(daemons, storm, crowds, small_disk, then):
         os.unlink(full)
     os.unlink(os.path.join(small_disk, "filler"))
     until(lambda: granted(daemon, crowd.port, clients), "sessions again")
-    assert "the audit file is written again" in daemon.log()
+    until(lambda: "the audit file is written again" in daemon.log(), "the word of it")
     standing.close()
     daemon.crash_expected = True
     if then == "rotate":

@@ -1,6 +1,7 @@
 """The disk of the audit file is full: audit.on-full says what happens, and it is over when there
 is room again (AUDIT "Nothing lost quietly").  The disk is a small one in memory, which needs root."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -113,8 +114,13 @@ def test_drop(daemons, disk, crowds):
     until(resumed, "the count of what was lost", every=0.05)
     daemon.terminate()
     records = daemon.ledger.records()
-    lost = sum(int(word) for r in records if r["event"]["action"] == "audit-resume"
-               for word in r["message"].split() if word.isdigit())
+    lost = sum(int(n) for r in records if r["event"]["action"] == "audit-resume"
+               for n in re.findall(r"^(\d+) records? w", r["message"]))
+    suspended = [r for r in records if r["event"]["action"] == "audit-suspend"]
+    assert suspended and suspended[0]["message"] == "No space left on device"
+    # told when it is over, with the time at which it began
+    resumed = next(r for r in records if r["event"]["action"] == "audit-resume")
+    assert suspended[0]["@timestamp"] < resumed["@timestamp"]
     told = sum(r["event"]["action"] in ("session-start", "session-end") for r in records)
     assert lost >= 1
     assert told + lost == 2 * (granted + 20)
