@@ -32,6 +32,7 @@
 #include "base/text.h"
 #include "books/books.h"
 #include "books/desk.h"
+#include "books/quota.h"
 #include "books/record.h"
 #include "books/tally.h"
 #include "channel.h"
@@ -71,6 +72,7 @@ static struct {
 	struct channel channel;
 	int epoll;
 	struct tally *tally;
+	struct quotas *quotas;
 	struct tally_limits limits;
 	struct desk *desk;
 	struct desk_facts *facts; /* on the desk */
@@ -658,6 +660,17 @@ last_event(const struct card *c)
 	return atomic_load(&c->state) == CARD_STARTED ? EVENT_END : EVENT_FAIL;
 }
 
+/* What it had of its rule's limits. */
+static void
+give_quota(struct card *c)
+{
+	for (size_t i = 0; i < sizeof c->quota / sizeof c->quota[0]; i++) {
+		if (c->quota[i] != 0 && ledger.quotas != NULL)
+			quota_give(ledger.quotas, c->quota[i]);
+		c->quota[i] = 0;
+	}
+}
+
 /* False: no room; the rest is for later. */
 static bool
 end_open_cards(struct shelf *s)
@@ -674,6 +687,7 @@ end_open_cards(struct shelf *s)
 		c->end_ns = clock_wall_ns();
 		c->duration_ns = c->end_ns > c->start_ns ? (uint64_t)(c->end_ns - c->start_ns) : 0;
 		tally_give_card(ledger.tally, &ledger.limits, c);
+		give_quota(c);
 		e.ended = books_index(s->books, c) + 1;
 		write_card(s->books, c, last_event(c), &e, to);
 		s->ended += !card_is_destination(c);
@@ -762,6 +776,13 @@ on_tally(const struct message *m)
 	ledger.desk = desk_map(m->fds[1]);
 	if (ledger.desk != NULL)
 		ledger.facts = desk_facts(ledger.desk);
+}
+
+static void
+on_quotas(const struct message *m)
+{
+	if (ledger.quotas == NULL)
+		ledger.quotas = quota_map(m->fds[0]);
 }
 
 static bool
@@ -935,6 +956,7 @@ static const struct {
 	void (*take)(const struct message *m);
 } messages[] = {
     {IPC_TALLY, on_tally},
+    {IPC_QUOTAS, on_quotas},
     {IPC_POLICY, on_policy},
     {IPC_AUDIT_FILE, on_audit_file},
     {IPC_BOOKS, on_books},

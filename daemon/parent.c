@@ -30,6 +30,7 @@
 #include "bind.h"
 #include "books/books.h"
 #include "books/desk.h"
+#include "books/quota.h"
 #include "books/tally.h"
 #include "channel.h"
 #include "compile.h"
@@ -86,7 +87,7 @@ static struct {
 	struct generation images[IMAGES_KEPT]; /* newest first */
 	unsigned image_count;
 	struct bound bound;
-	int signals, tally, desk, audit;
+	int signals, tally, desk, quotas, audit;
 	struct ipc_hits_store hits_store;
 	int hits_files[2];
 	struct tally *counts;
@@ -518,6 +519,7 @@ start_ledger(void)
 	if (!spawn(l))
 		return false;
 	send_to(l, IPC_TALLY, NULL, 0, (int[]){parent.tally, parent.desk}, 2);
+	send_to(l, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
 	for (unsigned i = parent.image_count; i-- > 0;)
 		send_policy(l, &parent.images[i]);
 	for (unsigned i = 0; i < GRAVES; i++)
@@ -628,6 +630,7 @@ start_worker(struct child *w)
 	send_books(&parent.ledger, w); /* before it can tell anything */
 	send_books(w, w);
 	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
+	send_to(w, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
 	send_to(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds, l->count);
 	send_worker_policy(w, &parent.images[0]);
 	join_authenticator(w);
@@ -1285,12 +1288,13 @@ start_children(void)
 	parent.tally = tally_create(parent.settings->limits.sessions);
 	parent.counts = parent.tally != -1 ? tally_map(parent.tally) : NULL;
 	parent.desk = desk_create();
+	parent.quotas = quota_create(parent.settings->limits.sessions);
 	if (!counters_store(parent.settings->state.directory, &parent.hits_store, parent.hits_files)) {
 		log_error("cannot make the store of counters: %s", strerror(errno));
 		return false;
 	}
-	if (parent.counts == NULL || parent.desk == -1) {
-		log_error("cannot make the tally and the desk: %s", strerror(errno));
+	if (parent.counts == NULL || parent.desk == -1 || parent.quotas == -1) {
+		log_error("cannot make the tally, the desk and the quotas: %s", strerror(errno));
 		return false;
 	}
 	parent.ledger = (struct child){.role = ROLE_LEDGER, .books = -1, .bell = -1};

@@ -193,6 +193,13 @@ on_books(const struct message *m)
 }
 
 static void
+on_quotas(const struct message *m)
+{
+	if (walk.quotas != NULL || (walk.quotas = quota_map(m->fds[0])) == NULL)
+		give_up("cannot map the quotas");
+}
+
+static void
 on_tally(const struct message *m)
 {
 	if (walk.tally != NULL || (walk.tally = tally_map(m->fds[0])) == NULL)
@@ -343,7 +350,7 @@ static void
 on_start(const struct message *m)
 {
 	(void)m;
-	if (walk.books == NULL || walk.tally == NULL || walk.policy == NULL || worker.started) {
+	if (walk.books == NULL || walk.tally == NULL || walk.quotas == NULL || walk.policy == NULL || worker.started) {
 		give_up("told to start without books, tally or policy");
 		return;
 	}
@@ -390,7 +397,7 @@ static const struct {
 	enum ipc_type type;
 	void (*take)(const struct message *m);
 } messages[] = {
-    {IPC_BOOKS, on_books},   {IPC_TALLY, on_tally}, {IPC_LISTENERS, on_listeners},
+    {IPC_BOOKS, on_books},   {IPC_QUOTAS, on_quotas},   {IPC_TALLY, on_tally}, {IPC_LISTENERS, on_listeners},
     {IPC_POLICY, on_policy}, {IPC_START, on_start}, {IPC_DRAIN, on_drain},
 };
 

@@ -24,6 +24,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_NONE] = {"none", 0, 0, EMPTY, 0, 0},
     [IPC_BOOKS] = {"books", P, W | L, ONE(ipc_books), 2, 2},
     [IPC_TALLY] = {"tally", P, W | L, EMPTY, 1, 2},
+    [IPC_QUOTAS] = {"quotas", P, W | L, EMPTY, 1, 1},
     [IPC_LISTENERS] = {"listeners", P, W, offsetof(struct ipc_listeners, list),
 		       sizeof(struct ipc_listeners), 0, IPC_MAX_FDS},
     [IPC_POLICY] = {"policy", P, W | L | A | K, ONE(ipc_policy), 2, 3},

@@ -223,11 +223,11 @@ ended(struct pump *p, int d)
 }
 
 static enum moved
-fill_by_copy(struct pump *p, int d, size_t *took)
+fill_by_copy(struct pump *p, int d, size_t most, size_t *took)
 {
 	struct flow *f = &p->flow[d];
 	struct watch *from = &p->end[d], *to = &p->end[!d];
-	ssize_t n = recv(from->fd, pump_hot, HOT_SIZE, 0), sent = 0;
+	ssize_t n = recv(from->fd, pump_hot, most, 0), sent = 0;
 
 	if (n == -1) {
 		if (errno == EAGAIN)
@@ -239,13 +239,13 @@ fill_by_copy(struct pump *p, int d, size_t *took)
 		return MOVED;
 	}
 	*took = (size_t)n;
-	if (n < HOT_SIZE && (from->spare & END_URGENT) == 0) {
+	if ((size_t)n < most && (from->spare & END_URGENT) == 0) {
 		/* That was all there was, and the end if a FIN was announced before. */
 		from->spare &= ~(uint32_t)END_READABLE;
 		if (from->spare & END_FIN_SEEN)
 			ended(p, d);
 		f->full = 0;
-	} else if (f->full < FULL_READS)
+	} else if (n == HOT_SIZE && f->full < FULL_READS)
 		f->full++;
 	if (to->spare & END_WRITABLE) {
 		no_delay(p, d);
@@ -270,11 +270,11 @@ fill_by_copy(struct pump *p, int d, size_t *took)
 }
 
 static enum moved
-fill_by_splice(struct pump *p, int d, size_t *took)
+fill_by_splice(struct pump *p, int d, size_t most, size_t *took)
 {
 	struct flow *f = &p->flow[d];
 	struct watch *from = &p->end[d];
-	ssize_t n = splice(from->fd, NULL, f->pipe->w, NULL, f->pipe->size,
+	ssize_t n = splice(from->fd, NULL, f->pipe->w, NULL, most,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n == -1) {
@@ -292,6 +292,23 @@ fill_by_splice(struct pump *p, int d, size_t *took)
 	*took = (size_t)n;
 	f->held = (uint32_t)n;
 	return MOVED;
+}
+
+/* One read, as much as the gate lets through. BLOCKED: nothing for now. */
+static enum moved
+fill(struct pump *p, int d, size_t *took)
+{
+	struct flow *f = &p->flow[d];
+	size_t most = f->bulk ? f->pipe->size : HOT_SIZE;
+	struct pump_gate *gate = p->gate;
+	enum moved m;
+
+	if (gate != NULL && (most = gate->may(gate, d, most)) == 0)
+		return BLOCKED;
+	m = f->bulk ? fill_by_splice(p, d, most, took) : fill_by_copy(p, d, most, took);
+	if (gate != NULL && m != BROKEN) /* else it is gone with the session */
+		gate->took(gate, d, *took);
+	return m;
 }
 
 /* Moves what can be moved; false: the session is over. */
@@ -333,9 +350,11 @@ flow_run(struct pump *p, int d)
 			f->pipe = pipe_take();
 			f->bulk = f->pipe != NULL;
 		}
-		m = f->bulk ? fill_by_splice(p, d, &took) : fill_by_copy(p, d, &took);
+		m = fill(p, d, &took);
 		if (m == BROKEN)
 			return false;
+		if (m == BLOCKED && (p->end[d].spare & END_READABLE) != 0)
+			break; /* the gate */
 		moved += took;
 	}
 	/* Nothing more to read: the pipe goes back. What moved little goes on by copying. */
@@ -356,6 +375,12 @@ run(struct pump *p)
 		p->stopped = true;
 		p->calls->over(p, p->first_fin - 1, false);
 	}
+}
+
+void
+pump_resume(struct pump *p)
+{
+	run(p);
 }
 
 uint32_t

@@ -43,6 +43,13 @@ struct flow {
 };
 
 struct pump;
+/* Holds a pump back. Asked before each read of direction d: how many of `most` bytes may be read now; at 0 it
+ * calls pump_resume when there may be some. Then told how many were read of those (0 where there were none). */
+struct pump_gate {
+	size_t (*may)(struct pump_gate *g, int d, size_t most);
+	void (*took)(struct pump_gate *g, int d, size_t n);
+};
+
 struct pump_calls {
 	/* The session is over; not called again. reset: that end sent RST or failed; else both ended and `end` was the
 	 * first. The descriptors are still open: the callee closes them, which is
@@ -56,6 +63,7 @@ struct pump {
 	struct flow flow[2];
 	struct turn turn;
 	const struct pump_calls *calls;
+	struct pump_gate *gate; /* NULL: none; not owned, may be set before the start */
 	uint64_t *bytes;   /* [0] delivered to the target, [1] to the client */
 	int64_t active_ms; /* last time a byte moved */
 	uint8_t first_fin; /* 1 + end */
@@ -68,6 +76,8 @@ void pump_start(struct pump *p, const struct pump_calls *calls, uint64_t bytes[2
 		size_t early_len);
 /* Gives back what it holds; the descriptors stay. */
 void pump_stop(struct pump *p);
+/* The gate is open again. */
+void pump_resume(struct pump *p);
 /* The events of an end as flags of spare. */
 uint32_t pump_flags(uint32_t events);
 void pump_close_pipes(void); /* at exit */

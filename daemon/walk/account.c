@@ -3,6 +3,8 @@
  */
 #include "walk/session.h"
 
+#include "walk/limits.h"
+
 #include <stdatomic.h>
 
 void
@@ -25,6 +27,7 @@ account_close(struct session *s)
 
 	if (s->stage >= AT_RELAY)
 		event = EVENT_END;
+	limits_leave(s);
 	c->ending = s->ending;
 	c->duration_ns = (uint64_t)(loop_now_ns() - s->start_ns);
 	c->end_ns = c->start_ns + (int64_t)c->duration_ns;

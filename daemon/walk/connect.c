@@ -106,7 +106,8 @@ connect_step(struct session *s)
 		return session_end(s, END_INTERNAL);
 	s->card->destination = a->dial.to[a->dial.winner];
 	s->card->flags |= CARD_HAS_ADDRESS;
-	decide_reached(s, a->rules[a->dial.winner]);
+	if (!decide_reached(s, a->rules[a->dial.winner]))
+		return session_end(s, END_LIMIT);
 	bind_note_primary(s);
 	session_target(s)->spare = pump_flags(a->target_events) | END_WRITABLE;
 	return STEP_NEXT;

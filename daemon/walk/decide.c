@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "walk/limits.h"
 
 /* Where to, as far as it is known. */
 static void
@@ -111,13 +112,13 @@ decide_note(struct session *s, const struct rules_answer *answer)
 		keep_words(s, answer->rule);
 }
 
-void
+bool
 decide_reached(struct session *s, int32_t rule)
 {
 	struct card *card = s->card;
 
 	if (card->rule == rule)
-		return;
+		return true;
 	/* Under a policy that has gone meanwhile the numbers mean nothing here; the ledger has it
 	 * still. */
 	if (card->policy == walk.generation) {
@@ -126,8 +127,12 @@ decide_reached(struct session *s, int32_t rule)
 			hits_match(walk.hits, rule, loop_wall_ns());
 		}
 		keep_words(s, rule);
+		limits_leave(s);
+		card->rule = rule;
+		return limits_enter(s, rule);
 	}
 	card->rule = rule;
+	return true;
 }
 
 static void
@@ -164,7 +169,7 @@ decide_step(struct session *s)
 		judge(s, &a->found[i]);
 	decide_note(s, &a->answer);
 	if (a->dial.count > 0)
-		return STEP_NEXT;
+		return limits_enter(s, a->answer.rule) ? STEP_NEXT : session_end(s, END_LIMIT);
 	if (a->found_count > 0) {
 		s->card->destination = a->found[0];
 		s->card->flags |= CARD_HAS_ADDRESS;

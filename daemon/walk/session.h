@@ -19,6 +19,7 @@
 
 #include "books/books.h"
 #include "books/hits.h"
+#include "books/quota.h"
 #include "books/tally.h"
 #include "net/dial.h"
 #include "net/listen.h"
@@ -127,6 +128,7 @@ struct walk {
 	struct tally_limits limits;
 	struct rules_self self;
 	struct books *books;
+	struct quotas *quotas;
 	struct hits *hits; /* of this policy; NULL: not counted */
 	struct tally *tally;
 	struct session *sessions; /* all, also those being let go */
@@ -217,8 +219,9 @@ void decide_count(struct card *card, const struct rules_answer *answer);
 /* decide.c: the session's own verdict: decide_count, and what its rule says of its life is kept: idle_ms, on_revoke and,
  * as long as there is an approach, lifetime_ms. */
 void decide_note(struct session *s, const struct rules_answer *answer);
-/* decide.c: of several addresses, each with its rule, this one was reached: its rule is the session's from now on. */
-void decide_reached(struct session *s, int32_t rule);
+/* decide.c: of several addresses, each with its rule, this one was reached: its rule is the session's from now on. False: that one's
+ * limit is reached. */
+bool decide_reached(struct session *s, int32_t rule);
 /* decide.c: judges a live session again under walk.policy; true: still allowed. answer may be NULL. */
 bool decide_again(struct session *s, struct rules_answer *answer);
 /* decide.c: judges who called at the door of a BIND, or is expected there; counts nothing. */

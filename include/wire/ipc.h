@@ -27,6 +27,7 @@ enum ipc_type {
 	IPC_BOOKS,	  /* ipc_books; 2 fds: books memfd, bell eventfd. worker: its own; ledger: one per worker */
 	IPC_TALLY,	  /* empty; tally memfd (shared limits); to the ledger also the memfd of its
 			   * desk, see ledger.h. worker: 1 fd, ledger: 2 */
+	IPC_QUOTAS,	  /* empty; 1 fd: the memfd of books/quota.h. worker, ledger */
 	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
 	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd; to a worker a third: the memfd in which
 			   * it counts under this policy (books/hits.h). worker, ledger, authenticator, control */
