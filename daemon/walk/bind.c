@@ -15,6 +15,7 @@
 #include "net/conn.h"
 #include "net/door.h"
 #include "net/order.h"
+#include "walk/limits.h"
 
 #define TRIES_A_ROUND 64   /* ports; the other sessions want to go on, too */
 #define CALLERS_A_ROUND 16 /* strangers, as many as they may be */
@@ -228,6 +229,7 @@ welcome(struct session *s, int fd, const struct endpoint *caller, const struct r
 {
 	struct approach *a = s->approach;
 	struct card *c = s->card;
+	bool of_same_rule = c->rule == answer->rule && c->policy == walk.generation;
 
 	watch_close(session_target(s));
 	if (watch_add(session_target(s), fd, WATCH_TCP, NULL) == -1) {
@@ -239,6 +241,13 @@ welcome(struct session *s, int fd, const struct endpoint *caller, const struct r
 	tally_give_beside(walk.tally, &walk.limits, c); /* no open door any more */
 	put_peer(c, caller);
 	decide_note(s, answer);
+	if (!of_same_rule) { /* the peer's rule counts it from now on */
+		limits_leave(s);
+		if (!limits_enter(s, answer->rule)) {
+			session_stop(s, END_LIMIT);
+			return;
+		}
+	}
 	c->us[STAGE_CONNECT] = (uint32_t)((loop_now_ns() - a->stage_ns) / 1000);
 	books_tell(walk.books, c, EVENT_BIND_ACCEPT);
 	a->told = *caller;
@@ -397,7 +406,8 @@ prepare(struct session *s)
 	if (!choose_address(s))
 		return session_end(s, END_NETWORK_UNREACHABLE);
 	expect_only(s, of_our_family);
-	decide_reached(s, a->rules[0]);
+	if (!decide_reached(s, a->rules[0]))
+		return session_end(s, END_LIMIT);
 	b->first = ports->first;
 	b->last = ports->last;
 	b->next = ports->first != 0 ? door_first(ports->first, ports->last) : 0;
