@@ -154,11 +154,47 @@ judge(struct session *s, const struct addr *at)
 		a->answer = answer; /* if none is allowed, the first answer's denial is told */
 }
 
+/*
+ * An association is granted if some datagram could be (POLICY semantics 9): what it will send to is
+ * all that may be unknown. Then no rule has decided yet.
+ */
+static bool
+grants(struct session *s, struct rules_answer *answer)
+{
+	const uint32_t later = FACT_NAME | FACT_ADDRESS | FACT_PORT;
+	char name[NAME_MAX_LEN + 1];
+	struct rules_facts f;
+
+	decide_facts(s, &f, name);
+	f.known &= ~later;
+	rules_evaluate(walk.policy, &f, answer);
+	return answer->verdict == RULES_PERMIT ||
+	       (answer->verdict == RULES_NEED && (answer->needs & ~later) == 0);
+}
+
+static enum step
+decide_association(struct session *s)
+{
+	struct rules_answer *answer = &s->approach->answer;
+	bool granted = grants(s, answer);
+
+	if (granted && answer->verdict == RULES_NEED) {
+		s->card->rule = RULE_NONE;
+		s->card->policy = walk.generation;
+		s->judged = walk.generation;
+		return STEP_NEXT;
+	}
+	decide_note(s, answer);
+	return granted ? STEP_NEXT : session_end(s, END_DENIED);
+}
+
 enum step
 decide_step(struct session *s)
 {
 	struct approach *a = s->approach;
 
+	if (s->card->command == SOCKS_UDP)
+		return decide_association(s);
 	a->dial.count = 0;
 	a->facts.listener = session_listener(s);
 	if (a->facts.name == NULL) {
@@ -197,7 +233,8 @@ decide_facts(const struct session *s, struct rules_facts *f, char name[NAME_MAX_
 	    .time = loop_wall_ns() / 1000000000,
 	    .self = &walk.self,
 	};
-	/* The card tells the port of the peer that called; it is judged with the one that was asked for. */
+	/* The card tells the port of the peer that called; it is judged with the one that was asked
+	 * for. */
 	if (c->command == SOCKS_BIND && (c->flags & CARD_HAS_NAT) != 0)
 		f->port = card_door(walk.books, c)->port;
 	if (who != NULL) {
@@ -236,12 +273,17 @@ decide_again(struct session *s, struct rules_answer *answer)
 
 	if (answer == NULL)
 		answer = &own;
-
-	decide_facts(s, &f, name);
-	rules_evaluate(walk.policy, &f, answer);
 	s->judged = walk.generation;
-	if (answer->verdict != RULES_PERMIT)
-		return false;
-	keep_words(s, answer->rule);
+	if (s->card->command == SOCKS_UDP) {
+		if (!grants(s, answer))
+			return false;
+	} else {
+		decide_facts(s, &f, name);
+		rules_evaluate(walk.policy, &f, answer);
+		if (answer->verdict != RULES_PERMIT)
+			return false;
+	}
+	if (answer->rule != RULE_NONE) /* of an association that no rule decides as a whole */
+		keep_words(s, answer->rule);
 	return true;
 }

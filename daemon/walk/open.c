@@ -6,7 +6,8 @@
 enum step
 open_step(struct session *s)
 {
-	static enum step (*const doors[])(struct session *) = {[SOCKS_CONNECT] = connect_step, [SOCKS_BIND] = bind_step};
+	static enum step (*const doors[])(struct session *) = {
+	    [SOCKS_CONNECT] = connect_step, [SOCKS_BIND] = bind_step, [SOCKS_UDP] = associate_step};
 
 	return doors[s->card->command](s);
 }

@@ -77,6 +77,8 @@ relay_step(struct session *s)
 	size_t early_len = a->in_len - a->in_used;
 	uint8_t *early = NULL;
 
+	if (s->association != NULL)
+		return associate_relay(s);
 	if (early_len > 0) {
 		if ((early = malloc(early_len)) == NULL)
 			return session_end(s, END_INTERNAL);

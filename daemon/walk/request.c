@@ -17,11 +17,8 @@ ending_of(const struct socks_request *r)
 }
 
 static void
-tell_card(struct session *s, const struct socks_request *r)
+tell_destination(struct card *c, const struct socks_request *r)
 {
-	struct card *c = s->card;
-
-	c->command = r->command;
 	c->flags |= CARD_HAS_REQUEST;
 	c->destination_port = r->port;
 	if (r->kind == NAME_ADDRESS) {
@@ -30,6 +27,16 @@ tell_card(struct session *s, const struct socks_request *r)
 	}
 	if (r->sent_len > 0)
 		card_set_string(walk.books, c, CARD_NAME, r->sent, r->sent_len);
+}
+
+static void
+tell_card(struct session *s, const struct socks_request *r)
+{
+	struct card *c = s->card;
+
+	c->command = r->command;
+	if (r->command != SOCKS_UDP)
+		tell_destination(c, r);
 	if (r->userid_len > 0)
 		card_set_string(walk.books, c, CARD_USERID, r->userid, r->userid_len);
 	c->us[STAGE_HANDSHAKE] = (uint32_t)((loop_now_ns() - s->start_ns) / 1000);
@@ -70,14 +77,16 @@ request_step(struct session *s)
 	tell_card(s, r);
 	tally_handshake_done(walk.tally);
 	s->card->flags &= (uint8_t)~CARD_HANDSHAKE;
-	if (r->command == SOCKS_UDP)
+	if (r->command == SOCKS_UDP && r->version != 5)
 		return session_end(s, END_COMMAND);
 
 	a->facts.known |= FACT_COMMAND | FACT_NAME | FACT_PORT | FACT_TIME;
 	a->facts.command = r->command;
 	a->facts.port = r->port;
 	a->facts.time = loop_wall_ns() / 1000000000;
-	if (r->kind == NAME_ADDRESS) {
+	if (r->command == SOCKS_UDP) { /* where it will send to is not told yet */
+		a->facts.known &= ~(uint32_t)(FACT_NAME | FACT_PORT);
+	} else if (r->kind == NAME_ADDRESS) {
 		a->facts.known |= FACT_ADDRESS;
 		a->facts.address = r->addr;
 	} else {

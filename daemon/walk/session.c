@@ -229,6 +229,8 @@ session_leave(struct session *s)
 
 	if (s->stage >= AT_RELAY)
 		pump_stop(&s->pump);
+	if (s->association != NULL)
+		associate_close(s);
 	close_both(s);
 	account_close(s);
 	leave_approach(s);
@@ -390,9 +392,11 @@ judge_again(struct session *s)
 		session_stop(s, END_REVOKED);
 		return;
 	}
-	if (!decide_again(s, NULL))
+	if (!decide_again(s, NULL)) {
+		if (s->association != NULL)
+			associate_words(s);
 		forbidden(s);
-	else if (s->revoke_by_ms != 0) { /* allowed again */
+	} else if (s->revoke_by_ms != 0) { /* allowed again */
 		s->revoke_by_ms = 0;
 		relay_limits(s);
 	}
@@ -409,6 +413,8 @@ rejudge_some(struct turn *t)
 		    s->judged == walk.generation)
 			continue; /* on its way: it is judged when it gets there */
 		judge_again(s);
+		if (s->association != NULL)
+			i += (int)associate_rejudge(s);
 	}
 	if (walk.rejudge_at != NULL)
 		turn_ask(t, rejudge_some);
@@ -473,6 +479,7 @@ session_new(void)
 	s->timer.link = NULL;
 	s->card = NULL;
 	s->identity = NULL;
+	s->association = NULL;
 	s->end_by_ms = 0;
 	s->idle_ms = 0;
 	s->judged = 0;

@@ -100,12 +100,15 @@ _Static_assert(sizeof(struct approach) <= APPROACH_BYTES, "an approach is one pa
 /* After this round. */
 void approach_release(struct approach *a);
 
+struct association; /* associate.c */
+
 struct session {
 	struct pump pump; /* end[PUMP_CLIENT].watch is the client from accept on */
 	struct timer timer;
 	struct card *card;	   /* NULL: all told, the client is only being let go */
 	struct approach *approach; /* NULL from the relay on */
 	struct identity *identity; /* NULL: nameless */
+	struct association *association; /* of UDP ASSOCIATE, from open on; else NULL */
 	struct session *next, **link;
 	int64_t start_ns; /* monotonic */
 	int64_t end_by_ms; /* lifetime; 0: none. Before the relay: the deadline of the stage */
@@ -197,6 +200,7 @@ enum step resolve_step(struct session *s);
 enum step decide_step(struct session *s);
 enum step connect_step(struct session *s);
 enum step bind_step(struct session *s);
+enum step associate_step(struct session *s);
 enum step reply_step(struct session *s);
 enum step relay_step(struct session *s);
 
@@ -244,7 +248,16 @@ bool reply_refusal(struct session *s);
 void account_close(struct session *s);
 /* progress.c: from now on sessions that last tell of themselves. */
 void progress_start(void);
-/* relay.c: the pump's limits may have changed. */
+/* relay.c: the pump's limits may have changed. pump.active_ms: when something moved last, of UDP too. */
 void relay_limits(struct session *s);
+
+/* associate.c: the relay stage of an association. */
+enum step associate_relay(struct session *s);
+/* It is forbidden now: sets the on-revoke that most of its destinations' rules say, before they are judged. */
+void associate_words(struct session *s);
+/* Judges its destinations again, after the session itself; returns how many. */
+unsigned associate_rejudge(struct session *s);
+/* The session ends: the last records of its destinations. */
+void associate_close(struct session *s);
 
 #endif

@@ -11,6 +11,7 @@ from harness import net
 from harness.daemon import Daemon
 from harness.names import Dnsmasq, RawDns
 from harness.targets import BlackHole, Crowd, Target
+from harness.udp import UdpTarget
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -93,6 +94,7 @@ def _closing(kind):
 
 
 targets = _closing(Target)
+udp_targets = _closing(UdpTarget)
 crowds = _closing(Crowd)
 black_holes = _closing(BlackHole)
 raw_dns = _closing(RawDns)
