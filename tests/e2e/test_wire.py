@@ -234,11 +234,6 @@ def test_unknown_command_socks5(daemon, echo, command):
     refusal5(daemon, request5("127.0.0.1", echo.port, command), 7, "malformed")
 
 
-def test_udp_is_not_here_yet(daemon, echo):
-    record = refusal5(daemon, request5("127.0.0.1", echo.port, socks.UDP), 7, "malformed")
-    assert record["socks"]["command"] == "udp-associate"
-
-
 @pytest.mark.parametrize("command", [0, 3, 4, 0xff])
 def test_other_commands_socks4(daemon, echo, command):
     refusal4(daemon, request4("127.0.0.1", echo.port, b"me", command), "malformed")
