@@ -175,11 +175,11 @@ static const struct code {
 	     "\"@name\".\n"},
     {"W401",
      "A rule can never match.\n\n"
-     "An earlier rule holds for every session that this one holds for, and the first match "
-     "wins. Where\n"
-     "lint can neither find a session that the rule decides nor one rule that covers it (several "
-     "may do\n"
-     "so together), it says that this is not decided.\n"},
+     "An earlier rule holds for every session that this one holds for, or several do so "
+     "together, and the\n"
+     "first match wins. Where lint finds neither a session that the rule decides nor a proof that "
+     "there is\n"
+     "none, it says that this is not decided.\n"},
     {"W402",
      "Two rules say the same.\n\n"
      "They hold for the same sessions and do the same; the later one never comes to its turn.\n"},

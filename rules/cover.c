@@ -174,8 +174,8 @@ mark_window(const struct model_window *w, uint8_t *week)
 			week[(day * 1440 + w->start + i) % WEEK_MINUTES] = 1;
 }
 
-static bool
-window_in(const struct model_set *set, const struct model_window *w)
+bool
+window_covered(const struct model_set *set, const struct model_window *w)
 {
 	uint8_t have[WEEK_MINUTES] = {0}, want[WEEK_MINUTES] = {0};
 	size_t i, k;
@@ -204,7 +204,7 @@ when_covers(const struct model_rule *a, const struct model_rule *b)
 		if (holds_object(&a->when, b->when.objects[i]))
 			continue;
 		for (k = 0; k < b->when.objects[i]->window_count; k++)
-			if (!window_in(&a->when, &b->when.objects[i]->windows[k]))
+			if (!window_covered(&a->when, &b->when.objects[i]->windows[k]))
 				return false;
 	}
 	return true;
@@ -320,8 +320,8 @@ exact_in(const struct model_set *set, const char *text)
 	       (dot && below_in(set, dot + 1));
 }
 
-static bool
-pattern_in(const struct model_set *set, const struct host_pattern *h)
+bool
+pattern_covered(const struct model_set *set, const struct host_pattern *h)
 {
 	switch (h->kind) {
 	case HOST_EXACT:
@@ -345,7 +345,7 @@ hosts_within(const struct model_set *b, const struct model_set *a)
 		if (b->objects[i]->kind != OBJECT_HOST || holds_object(a, b->objects[i]))
 			continue;
 		for (k = 0; k < b->objects[i]->host_count; k++)
-			if (!pattern_in(a, &b->objects[i]->hosts[k]))
+			if (!pattern_covered(a, &b->objects[i]->hosts[k]))
 				return false;
 	}
 	return true;

@@ -7,15 +7,19 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "rules/cover.h"
 #include "rules/lint_hosts.h"
 #include "rules/ranges.h"
+#include "rules/shadow.h"
 #include "rules/show.h"
 #include "rules/witness.h"
 
 #define PAIRS_MOST 20000000 /* compared in one run; beyond, nothing is decided by comparing */
+#define WORK_MOST 400000000 /* of comparing rules with all before them: some seconds */
 #define DOORS_MOST 200000   /* sessions tried for what walks around a denial */
 #define DECIDERS 8
+#define NAMED 4 /* rules in one sentence */
 
 struct linter {
 	const struct rules_load *l;
@@ -24,6 +28,7 @@ struct linter {
 	int64_t now;
 	struct lint *out;
 	unsigned long pairs, doors;
+	uint64_t work;
 };
 
 /* ---- what check warns of, too --------------------------------------------------------- */
@@ -159,6 +164,63 @@ tell_cover(struct linter *t, const struct model_rule *a, const struct model_rule
 	problem_seen(one, a->place);
 }
 
+/* "a", "b" and 3 more */
+static void
+put_rules(struct text *t, const struct shadow_proof *proof)
+{
+	size_t i, shown = proof->count <= NAMED ? proof->count : NAMED - 1;
+
+	for (i = 0; i < shown; i++)
+		text_putf(t, "%s\"%s\"",
+			  i == 0                  ? ""
+			  : i + 1 == proof->count ? " and "
+						  : ", ",
+			  proof->by[i]->name);
+	if (shown < proof->count)
+		text_putf(t, " and %zu more", proof->count - shown);
+}
+
+static void
+tell_shadow(struct linter *t, const struct shadow_proof *proof, const struct model_rule *rule)
+{
+	char names[NAMED * 80];
+	struct problem *one;
+	struct text text;
+
+	if (proof->count == 1) {
+		tell_cover(t, proof->by[0], rule);
+		return;
+	}
+	text_init(&text, names, sizeof(names));
+	put_rules(&text, proof);
+	one = problems_add(&t->out->findings, "W401", rule->place,
+			   "rule \"%s\" can never match: the rules %s before it hold together for "
+			   "all that it holds for",
+			   rule->name, names);
+	problem_help(one, "move it up, or take it out; the first of them is here");
+	problem_seen(one, proof->by[0]->place);
+}
+
+/* No session was found: is there a proof that there is none? */
+static void
+check_shadow(struct linter *t, const struct model_rule *rule)
+{
+	struct shadow_proof proof;
+
+	switch (shadow_find(t->p, t->m, rule, t->now, &t->work, &proof)) {
+	case SHADOW_WHOLE:
+		tell_shadow(t, &proof, rule);
+		break;
+	case SHADOW_LIT:
+		break;
+	default:
+		problem_help(problems_add(&t->out->undecided, "W401", rule->place,
+					  "whether rule \"%s\" can ever match", rule->name),
+			     "no session was found that it decides, and no proof that there is "
+			     "none");
+	}
+}
+
 static void
 check_turn(struct linter *t, const struct model_rule *rule)
 {
@@ -171,11 +233,7 @@ check_turn(struct linter *t, const struct model_rule *rule)
 	if (turn.cover || find_cover(&turn))
 		tell_cover(t, turn.cover, rule);
 	else
-		problem_help(
-		    problems_add(&t->out->undecided, "W401", rule->place,
-				 "whether rule \"%s\" can ever match", rule->name),
-		    "no session was found that it decides, and no single rule before it that "
-		    "holds for all of them");
+		check_shadow(t, rule);
 }
 
 /* ---- doors beside a lock ------------------------------------------------------------------ */
@@ -351,7 +409,8 @@ check_object(struct linter *t, const struct object *o)
 void
 rules_lint(const struct rules_load *l, struct policy *p, int64_t now, struct lint *out)
 {
-	struct linter t = {.l = l, .m = l->model, .p = p, .now = now, .out = out};
+	struct linter t = {
+	    .l = l, .m = l->model, .p = p, .now = now, .out = out, .work = WORK_MOST};
 	const struct object *o;
 	size_t i;
 

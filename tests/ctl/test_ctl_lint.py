@@ -91,21 +91,82 @@ def test_the_opposite_action(ctl):
     assert 'before it denies all that it allows' in ctl.run("lint", "-c", "p.conf").stdout
 
 
-def test_what_two_rules_cover_together_is_not_decided(ctl):
-    rules = """low: { action = "deny"; from = "0.0.0.0/1" } high: { action = "deny"; from = "128.0.0.0/1" }
-               all: { action = "deny"; from = "0.0.0.0/0" }"""
-    assert found(ctl, rules) == ([], ["all"])
-    done = ctl.run("lint", "-c", "p.conf")
-    assert done.returncode == 0
-    assert 'not decided: whether rule "all" can ever match  (p.conf:' in done.stdout
-    assert done.stdout.endswith("p.conf: nothing found\n")
+TOGETHER = [
+    # clients; ports; windows; names; users; commands; versions; dates; addresses; listeners
+    (['action = "deny"; from = "0.0.0.0/1"', 'action = "deny"; from = "128.0.0.0/1"'],
+     'action = "deny"; from = "0.0.0.0/0"'),
+    (['to = "any"; from-except = "inside"', 'to = "any"; from = "10.0.0.0/9"',
+      'to = "any"; from = "10.128.0.0/9"'], 'to = "any"'),
+    (['to = "any"; service = "tcp/1-1000"', 'to = "any"; service = [ "tcp/1001-65535", "udp/1" ]'],
+     'to = "any"; service = [ "tcp/900-1100", "udp/1" ]'),
+    (['to = "any"; when = "Mon-Fri 00:00-12:00 UTC"', 'to = "any"; when = "Mon-Fri 12:00-24:00 UTC"',
+      'to = "any"; when = "Sat,Sun 00:00-24:00 UTC"'], 'to = "any"'),
+    (['to = "*.corp.example"', 'to = "corp.example"'], 'to = "corp"'),
+    (['to = "any"; who = "ann"', 'to = "any"; who = "bob"'], 'to = "any"; who = "@staff"'),
+    (['to = "any"; who = "known"; auth = "pam"',
+      'to = "any"; who = "known"; auth = [ "file", "gssapi", "chap" ]'],
+     'to = "any"; who = "known"'),
+    (['to = "any"; command = "connect"', 'to = "any"; command = "udp-associate"'], 'to = "any"'),
+    (['to = "any"; version = 4', 'to = "any"; version = 5'], 'to = "any"'),
+    (['to = "any"; expires = "2998-01-01"', 'to = "any"; since = "2998-01-02"'], 'to = "any"'),
+    (['to = "10.0.0.0/9"', 'to = "10.128.0.0/9"'], 'to = "inside"; service = "web"'),
+    (['to = "any"; listener = "x"', 'to = "any"; listener = "y"'],
+     'to = "any"; listener = [ "x", "y" ]'),
+    # two ways at once: a cross of clients and ports
+    (['to = "any"; from = "10.0.0.0/9"; service = "tcp/1-100"',
+      'to = "any"; from = "10.0.0.0/9"; service = "tcp/101-200"',
+      'to = "any"; from = "10.128.0.0/9"; service = "tcp/1-200"'],
+     'to = "any"; from = "inside"; service = "tcp/50-150"'),
+]
+
+
+def rules_of(before, last):
+    text = ""
+    for i, rule in enumerate(before + [last]):
+        name = f"r{i}" if i < len(before) else "last"
+        text += f"{name}: {{ {'' if 'deny' in rule else ALLOW}{rule} }} "
+    return text
+
+
+@pytest.mark.parametrize("before, last", TOGETHER)
+def test_rules_that_several_cover_together(ctl, before, last):
+    """Together they hide the last one; without any one of them it has its turn."""
+    assert found(ctl, rules_of(before, last)) == ([("W401", "last")], [])
+    told = ctl.run("lint", "-c", "p.conf").stdout
+    assert '"r0"' in told and f'"r{len(before) - 1}" before it hold together for all' in told
+    for i in range(len(before)):
+        assert found(ctl, rules_of(before[:i] + before[i + 1:], last)) == ([], []), before[i]
+
+
+def test_a_denial_that_comes_early_is_not_hidden(ctl):
+    """Before the request is read, only the last one is certain: it refuses, and is recorded."""
+    rules = """four: { action = "deny"; version = 4 } five: { action = "deny"; version = 5 }
+               all: { action = "deny"; from = "inside" }"""
+    assert found(ctl, rules) == ([], [])
+
+
+def test_many_rules_together_are_counted(ctl):
+    before = [f'to = "any"; from = "10.{16 * i}.0.0/12"' for i in range(16)]
+    assert found(ctl, rules_of(before, 'to = "any"; from = "inside"')) == ([("W401", "last")], [])
+    assert '"r0", "r1", "r2" and 13 more before it' in ctl.run("lint", "-c", "p.conf").stdout
 
 
 def test_a_failing_group_lookup_is_thought_of(ctl):
     """An allow by Unix groups does not hold when they are unknown, and a denial after it does."""
     rules = """one: { %s who = "@nss"; to = "any"; command = "connect" }
                two: { action = "deny"; who = "@nss"; to = "any"; command = "connect" }""" % ALLOW
+    assert found(ctl, rules) == ([], [])
+
+
+def test_what_is_not_decided(ctl):
+    """Patterns are not compared: neither a proof nor a session."""
+    rules = """one: { %s to = "regex:^a.*[.]example$" }
+               two: { %s to = "regex:^ab.*[.]example$" }""" % (ALLOW, ALLOW)
     assert found(ctl, rules) == ([], ["two"])
+    done = ctl.run("lint", "-c", "p.conf")
+    assert done.returncode == 0
+    assert 'not decided: whether rule "two" can ever match  (p.conf:' in done.stdout
+    assert done.stdout.endswith("p.conf: nothing found\n")
 
 
 def test_windows_in_other_zones_are_not_decided_by_guess(ctl):
