@@ -37,6 +37,8 @@ static struct {
 	unsigned index;
 	struct channel channel;
 	struct watch watch;
+	struct channel authenticator; /* fd -1: there is none */
+	struct watch authenticator_watch;
 	struct listener listeners[SETTINGS_LISTENERS];
 	unsigned listener_count;
 	struct endpoint endpoints[SETTINGS_LISTENERS + 1];
@@ -393,12 +395,66 @@ crowd(bool crowded)
 	}
 }
 
+/* ---- the authenticator ------------------------------------------------------------------------ */
+
+static enum ask_sent
+send_ask(enum ipc_type type, const void *body, size_t len)
+{
+	if (channel_send(&worker.authenticator, type, body, len, NULL, 0))
+		return ASK_SENT;
+	return errno == EAGAIN || errno == ENOBUFS ? ASK_LATER : ASK_GONE;
+}
+
+static void
+leave_authenticator(void)
+{
+	watch_close(&worker.authenticator_watch);
+	ask_channel(NULL);
+}
+
+static void
+authenticator_ready(struct watch *w, uint32_t events)
+{
+	static struct message m;
+	int got = -1;
+
+	while (w->fd != -1 && (got = channel_receive(&worker.authenticator, &m)) == 1)
+		ask_answered(m.body); /* nothing else may come, says the table */
+	if (w->fd == -1)
+		return;
+	if (got == 0 || errno != EAGAIN) {
+		if (got != 0)
+			log_error("cannot take what the authenticator told: %s", strerror(errno));
+		leave_authenticator();
+	} else if ((events & EPOLLOUT) != 0)
+		ask_writable();
+}
+
+static void
+on_auth_channel(const struct message *m)
+{
+	int fd = dup(m->fds[0]);
+
+	leave_authenticator();
+	worker.authenticator = (struct channel){fd, ROLE_WORKER, ROLE_AUTHENTICATOR};
+	if (fd == -1 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == -1 ||
+	    watch_add(&worker.authenticator_watch, fd, EPOLLIN | EPOLLOUT | EPOLLET,
+		      authenticator_ready) == -1) {
+		log_error("cannot watch the channel to the authenticator: %s", strerror(errno));
+		if (fd != -1)
+			close(fd);
+		return;
+	}
+	ask_channel(send_ask);
+}
+
 static const struct {
 	enum ipc_type type;
 	void (*take)(const struct message *m);
 } messages[] = {
     {IPC_BOOKS, on_books},   {IPC_QUOTAS, on_quotas},   {IPC_TALLY, on_tally}, {IPC_LISTENERS, on_listeners},
     {IPC_POLICY, on_policy}, {IPC_START, on_start}, {IPC_DRAIN, on_drain},
+    {IPC_AUTH_CHANNEL, on_auth_channel},
 };
 
 static void
@@ -461,6 +517,7 @@ worker_run(int channel, unsigned index)
 	quiet_signals();
 	fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK);
 	worker.channel = (struct channel){channel, ROLE_WORKER, ROLE_PARENT};
+	worker.authenticator_watch.fd = -1;
 	walk.session_most = most_sessions();
 	walk.rejudged = policy_taken;
 	if (!loop_open() || !listen_reserve() ||

@@ -384,6 +384,7 @@ candidate(struct walk *w, uint32_t index)
 		w->uncertain = true;
 		w->possible_allow |= allow;
 		w->out->needs |= j.needs;
+		w->out->kinds |= j.methods;
 		return false;
 	}
 	if (!allow && j.met_undecided && !holds_otherwise(w, r, false, false))
@@ -628,6 +629,7 @@ answer_both(struct rules_answer *out, const struct rules_answer *inner)
 		out->alert = 0;
 		out->needs |= inner->needs;
 		out->methods |= inner->methods;
+		out->kinds |= inner->kinds;
 	}
 	out->tested = tested;
 	out->dry_run = dry_run;

@@ -561,6 +561,7 @@ scan_rule(struct policy *p, const struct rules_facts *f, uint32_t index, struct 
 		s->uncertain = true;
 		s->possible_allow |= l.allow;
 		out->needs |= t.needs;
+		out->kinds |= l.methods;
 		return false;
 	}
 	decide(out, s, (int32_t)index, l.allow,
@@ -617,6 +618,7 @@ rules_evaluate_linear(struct policy *p, const struct rules_facts *facts, struct 
 		inside.alert = 0;
 		inside.needs |= out->needs;
 		inside.methods |= out->methods;
+		inside.kinds |= out->kinds;
 		*out = inside;
 	} else if (inside.verdict == RULES_DENY) {
 		*out = inside;

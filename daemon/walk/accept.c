@@ -25,5 +25,6 @@ accept_step(struct session *s)
 		return session_end(s, END_DENIED);
 	}
 	a->methods = a->answer.methods;
+	a->asserted_matters = (a->answer.needs & (FACT_ASSERTED | FACT_GROUPS)) != 0;
 	return STEP_NEXT;
 }

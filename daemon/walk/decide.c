@@ -106,6 +106,8 @@ keep_words(struct session *s, int32_t rule)
 void
 decide_note(struct session *s, const struct rules_answer *answer)
 {
+	if (s->approach != NULL) /* else it has been told: it keeps the name that it began with */
+		identify_tell(s, answer->rule);
 	decide_count(s->card, answer);
 	s->judged = walk.generation;
 	if (answer->verdict == RULES_PERMIT)
@@ -127,6 +129,7 @@ decide_reached(struct session *s, int32_t rule)
 			hits_match(walk.hits, rule, loop_wall_ns());
 		}
 		keep_words(s, rule);
+		identify_tell(s, rule);
 		limits_leave(s);
 		card->rule = rule;
 		return limits_enter(s, rule);
@@ -210,7 +213,7 @@ decide_step(struct session *s)
 		s->card->destination = a->found[0];
 		s->card->flags |= CARD_HAS_ADDRESS;
 	}
-	return session_end(s, END_DENIED);
+	return session_end(s, identify_refusal(s));
 }
 
 void

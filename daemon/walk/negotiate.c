@@ -1,6 +1,7 @@
 /*
  * walk/negotiate.c - which SOCKS it is, and for SOCKS5 which method (RFC 1928 section 3): the
- * strongest that the client offers and that some rule still possible for it accepts.
+ * strongest that the client offers, that some rule still possible for it accepts, and that there is
+ * a backend for.
  */
 #include "walk/session.h"
 
@@ -11,8 +12,21 @@ static const struct {
 	uint8_t method;
 	uint32_t proves;
 } strength[] = {
+    {METHOD_CHAP, AUTH_CHAP},
+    {METHOD_USERPASS, AUTH_PAM | AUTH_FILE},
     {METHOD_NONE, AUTH_NONE | AUTH_IDENT},
 };
+
+/* Of the identities that rules accept, those that this client can be given at all. */
+static uint32_t
+possible(const struct session *s, uint32_t accepted)
+{
+	uint32_t able = AUTH_NONE | authenticate_configured();
+
+	if ((accepted & AUTH_IDENT) != 0 && identify_trusted(s))
+		able |= AUTH_IDENT;
+	return accepted & able;
+}
 
 static uint8_t
 choose(const struct socks5_methods *offered, uint32_t accepted)
@@ -48,7 +62,8 @@ greet(struct session *s)
 	a->facts.version = 5;
 	a->facts.listener = session_listener(s);
 	rules_evaluate(walk.policy, &a->facts, &a->answer);
-	a->methods = a->answer.verdict == RULES_DENY ? 0 : a->answer.methods;
+	a->methods = a->answer.verdict == RULES_DENY ? 0 : possible(s, a->answer.methods);
+	a->asserted_matters = (a->answer.needs & (FACT_ASSERTED | FACT_GROUPS)) != 0;
 	a->method = choose(&offered, a->methods);
 	if (a->method == METHOD_UNACCEPTABLE) {
 		if (a->answer.verdict != RULES_DENY) { /* no rule takes it as it is */

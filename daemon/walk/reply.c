@@ -75,6 +75,20 @@ refuse_greeting(struct session *s)
 	return true;
 }
 
+/* Within a method's dialogue the client waits for the method's own word. */
+static bool
+refuse_dialogue(struct session *s)
+{
+	uint8_t out[AUTHENTICATE_REFUSAL];
+	size_t len = authenticate_refusal(s, out);
+
+	if (!tell(s, out, len))
+		return false;
+	s->card->reply = out[len - 1];
+	s->card->flags |= CARD_REPLIED;
+	return true;
+}
+
 bool
 reply_refusal(struct session *s)
 {
@@ -86,6 +100,8 @@ reply_refusal(struct session *s)
 		return false;
 	if (s->card->version == 5 && !s->approach->greeted)
 		return refuse_greeting(s);
+	if (s->approach->talking)
+		return refuse_dialogue(s);
 	if (!reply_send(s, code, NULL))
 		return false;
 	s->card->reply = code;

@@ -39,7 +39,9 @@ tell_card(struct session *s, const struct socks_request *r)
 		tell_destination(c, r);
 	if (r->userid_len > 0)
 		card_set_string(walk.books, c, CARD_USERID, r->userid, r->userid_len);
-	c->us[STAGE_HANDSHAKE] = (uint32_t)((loop_now_ns() - s->start_ns) / 1000);
+	/* What the client took, without our own asking. */
+	c->us[STAGE_HANDSHAKE] =
+	    (uint32_t)((loop_now_ns() - s->start_ns) / 1000) - c->us[STAGE_AUTH];
 }
 
 static enum decode

@@ -141,6 +141,8 @@ leave_approach(struct session *s)
 
 	if (a == NULL)
 		return;
+	authenticate_leave(a);
+	ident_forget(a->inquiry);
 	resolver_forget(&a->waiter);
 	if (a->dialling && !a->dialled)
 		dial_stop(&a->dial);
@@ -323,7 +325,9 @@ client_left(struct timer *t)
 void
 session_fin(struct session *s)
 {
-	int64_t asked_ms = s->start_ns / 1000000 + (int64_t)s->card->us[STAGE_HANDSHAKE] / 1000;
+	const uint32_t *us = s->card->us;
+	int64_t took_ms = ((int64_t)us[STAGE_HANDSHAKE] + us[STAGE_AUTH]) / 1000;
+	int64_t asked_ms = s->start_ns / 1000000 + took_ms;
 
 	if (session_early(s))
 		return;

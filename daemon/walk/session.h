@@ -22,12 +22,14 @@
 #include "books/quota.h"
 #include "books/tally.h"
 #include "net/dial.h"
+#include "net/ident.h"
 #include "net/listen.h"
 #include "net/loop.h"
 #include "net/pump.h"
 #include "net/resolver.h"
 #include "rules/rules.h"
 #include "settings/settings.h"
+#include "walk/ask.h"
 #include "walk/endings.h"
 #include "wire/socks.h"
 
@@ -40,7 +42,8 @@ enum stage {
 
 /* An approach is one page, so that what a burst of handshakes took goes back to the kernel. */
 #define APPROACH_BYTES 4096
-#define APPROACH_IN 1536 /* the longest request, and some bytes sent early behind it */
+#define CHAP_CHALLENGE_LEN 32
+#define APPROACH_IN 1408 /* the longest request, and some bytes sent early behind it */
 
 /* Who a session belongs to (POLICY semantics 5), as long as it lives: a new policy judges it again. */
 struct identity { /* one malloc, the strings behind it */
@@ -70,9 +73,24 @@ struct approach {
 	uint32_t methods; /* AUTH_ bits that some rule still possible takes */
 	uint8_t method;	  /* chosen SOCKS5 method */
 	bool greeted;
+	bool asserted_matters; /* or its groups, as far as is known */
+	/* authenticate */
+	bool talking;	 /* a method's dialogue is on: what ends the session now is told in its words */
+	bool asking;	 /* the authenticator; the client's clock stands still */
+	uint8_t turn;	 /* of the client's messages, from 0 */
+	uint8_t verdict; /* enum ipc_auth_result, 0: none yet */
+	bool locked;	 /* this failure has locked somebody out */
+	uint32_t asked_for; /* AUTH_ bits that would do */
+	int64_t clock_left_ms;
+	void (*clock)(struct timer *t);
+	struct question question; /* to the authenticator, also for groups */
 	/* request */
 	bool requested;
 	struct rules_facts facts;
+	/* identify */
+	struct inquiry *inquiry; /* NULL: none is on its way */
+	uint8_t ident;		 /* enum ident_said (identify.c) */
+	bool groups_asked;
 	/* resolve */
 	bool asked, resolved;
 	uint8_t door; /* enum bind_state */
@@ -81,6 +99,7 @@ struct approach {
 	union {
 		struct addr found[RESOLVER_ADDRESSES];
 		struct bind_door bind; /* open: what was found is judged by then */
+		uint8_t challenge[CHAP_CHALLENGE_LEN]; /* authenticate */
 	};
 	size_t found_count;
 	/* decide */
@@ -203,6 +222,34 @@ enum step bind_step(struct session *s);
 enum step associate_step(struct session *s);
 enum step reply_step(struct session *s);
 enum step relay_step(struct session *s);
+
+/* authenticate.c: what a client is told that is refused within a method's dialogue; returns its length. */
+#define AUTHENTICATE_REFUSAL 8
+size_t authenticate_refusal(const struct session *s, uint8_t out[AUTHENTICATE_REFUSAL]);
+/* authenticate.c: the proven identities that the settings in force have a backend for, AUTH_ bits. */
+uint32_t authenticate_configured(void);
+/* authenticate.c: the session ends: nobody waits for an answer, and no password stays behind. */
+void authenticate_leave(struct approach *a);
+
+/* identify.c: may the client's host be asked who it is? */
+bool identify_trusted(const struct session *s);
+/*
+ * identify.c: a new identity in place of the session's. All is copied; user names hold no NUL, groups stand behind
+ * each other, each with its NUL. The facts of the approach point into it. False: no memory.
+ */
+struct identity_parts {
+	uint8_t proven_by, asserted_by;
+	const char *proven, *asserted; /* NULL: none */
+	size_t proven_len, asserted_len;
+	bool groups_known, groups_failed;
+	const char *groups;
+	size_t groups_len, group_count;
+};
+bool identify_set(struct session *s, const struct identity_parts *p);
+/* identify.c: the session is denied: is it for want of what the client's host should have said? */
+enum ending identify_refusal(const struct session *s);
+/* identify.c: this rule has decided: the ledger shall name the identity that it took. */
+void identify_tell(struct session *s, int32_t rule);
 
 /* open.c: the stage of the request's command. */
 enum step open_step(struct session *s);

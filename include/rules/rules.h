@@ -84,6 +84,7 @@ struct rules_answer {
 	int32_t rule;	  /* index in file order, or RULE_* */
 	uint32_t needs;	  /* NEED: FACT_ bits without which it cannot be decided */
 	uint32_t methods; /* AUTH_ bits that some still possible allow rule accepts (AUTH_NONE: some takes the nameless) */
+	uint32_t kinds;	  /* AUTH_ bits that some rule asks for that is uncertain, a deny as well */
 	uint32_t tested;  /* candidate rules verified, for metrics */
 	uint32_t dry_run; /* rules in mode dry-run that would have decided before; first one's index + 1, 0: none */
 	uint8_t alert;	  /* the deciding rule asks for an operational line */

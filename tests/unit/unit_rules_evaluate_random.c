@@ -30,15 +30,15 @@ static bool
 answers_equal(const struct rules_answer *a, const struct rules_answer *b)
 {
 	return a->verdict == b->verdict && a->reason == b->reason && a->rule == b->rule &&
-	       a->needs == b->needs && a->methods == b->methods && a->dry_run == b->dry_run &&
+	       a->needs == b->needs && a->methods == b->methods && a->kinds == b->kinds && a->dry_run == b->dry_run &&
 	       a->alert == b->alert;
 }
 
 static void
 tell(const char *what, const struct rules_answer *a)
 {
-	printf("    %s: verdict %d reason %d rule %d needs %x methods %x dry-run %u alert %u\n",
-	       what, a->verdict, a->reason, a->rule, a->needs, a->methods, a->dry_run, a->alert);
+	printf("    %s: verdict %d reason %d rule %d needs %x methods %x kinds %x dry-run %u alert %u\n",
+	       what, a->verdict, a->reason, a->rule, a->needs, a->methods, a->kinds, a->dry_run, a->alert);
 }
 
 /* The stages of the walk, and now and then anything. */
