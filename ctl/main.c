@@ -1,8 +1,8 @@
 /*
  * main.c - sallyctl: the admin's tool.  The table of commands, and which one was meant.
  *
- * Needs no running server and no privilege for what is here; reads files, talks
- * to nobody.
+ * Most of it reads files, talks to nobody and needs no privilege; the commands of live.h ask the
+ * running server by its control socket.
  */
 #include "config.h"
 
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ctl/ctl.h"
+#include "ctl/live.h"
 
 #define OPERAND_CODE "[CODE|COMMAND]"
 #define OPERANDS_TABLE "list|test NAME VALUE|replace NAME FILE"
@@ -34,6 +35,34 @@ static const struct ctl_option explain_options[] = {
 
 static const struct ctl_option show_options[] = {
     {"expand", 0, NULL, "also what the objects that the rules name hold"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct ctl_option live_options[] = {LIVE_OPTION, {NULL, 0, NULL, NULL}};
+
+static const struct ctl_option sessions_options[] = {
+    {"user", 0, "NAME", "only of this user"},
+    {"source", 0, "NETWORK", "only from this address or network"},
+    {"destination", 0, "PLACE", "only to this address or network, or this name and below it"},
+    {"rule", 0, "NAME", "only those that this rule allowed"},
+    {"older-than", 0, "TIME", "only those that are older: '90 s', '2 h'"},
+    {"younger-than", 0, "TIME", "only those that are younger"},
+    {"sort", 0, "KEY", "age (default), user, source, destination, rule, bytes, up or down"},
+    {"limit", 0, "N", "at most so many, after sorting"},
+    LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct ctl_option kill_options[] = {
+    {"user", 0, "NAME", "all sessions of this user"},
+    {"rule", 0, "NAME", "all sessions that this rule allowed"},
+    LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct ctl_option reload_options[] = {
+    {"preview", 0, NULL, "only tell what would come of it"},
+    LIVE_OPTION,
     {NULL, 0, NULL, NULL},
 };
 
@@ -77,6 +106,32 @@ const struct ctl_command ctl_commands[] = {
      "Runs the tests of the policy's tests section and shows what came out.\n"
      "Exit status 0 if all passed, 1 if one failed.",
      NULL, 0, 0, test_run},
+    {"status", "", "how the running server is",
+     "Asks the running server for its processes, its policy, its ledger, and how much of\n"
+     "its limits is in use. For viewers and operators (setting 'control').",
+     live_options, 0, 0, status_run},
+    {"sessions", "", "the sessions that are open now",
+     "Lists the sessions of the running server, the oldest first. With --json a line in\n"
+     "JSON for each. For viewers and operators.",
+     sessions_options, 0, 0, sessions_run},
+    {"kill", "[SESSION]", "end sessions",
+     "Ends one session by its identifier, or all of a user or a rule; they end with\n"
+     "'killed'. Exit status 1 if there was none. For operators.",
+     kill_options, 0, 1, kill_run},
+    {"reload", "", "make the server read its configuration again",
+     "Tells the running server to read its configuration, and shows what it found: the\n"
+     "same as 'sallyctl check'. Sessions that are forbidden now are ended. Exit status 0\n"
+     "if the server has taken it, 1 if the files have errors and the old policy stays.\n"
+     "With --preview nothing is taken; only told is what would be. For operators.",
+     reload_options, 0, 0, reload_run},
+    {"drain", "", "stop the server when its sessions are over",
+     "The running server takes no new clients, gives its sessions the time of\n"
+     "'timeouts.drain' to end, and stops. For operators.",
+     live_options, 0, 0, drain_run},
+    {"reopen", "", "open the audit file anew",
+     "Makes the running server open its audit file again, after that was moved away.\n"
+     "For operators.",
+     live_options, 0, 0, reopen_run},
     {"settings", "[NAME]", "every setting of sallyport.conf, with its default",
      "Lists the settings of sallyport.conf: name, type, default, bounds and meaning;\n"
      "with NAME that one, or the section of that name.",

@@ -7,9 +7,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -17,6 +20,7 @@
 #include "net/conn.h"
 
 #define FIRST_PASSED 3 /* SD_LISTEN_FDS_START */
+#define CONTROL_BACKLOG 64
 #define BACKLOG 65535  /* the kernel takes the smaller of this and net.core.somaxconn */
 
 struct passed { /* a socket from the service manager */
@@ -155,4 +159,161 @@ bind_listeners(const struct settings *s, struct bound *out)
 		return false;
 	}
 	return ok;
+}
+
+/* ---- the control socket -------------------------------------------------------------------- */
+
+static struct {
+	char path[SETTINGS_PATH];
+	dev_t dev;
+	ino_t ino;
+} control;
+
+static mode_t
+control_mode(const struct settings *s)
+{
+	return s->control.viewer_count + s->control.operator_count > 0 ? 0666 : 0660;
+}
+
+static bool
+control_address(const char *path, struct sockaddr_un *out)
+{
+	memset(out, 0, sizeof *out);
+	out->sun_family = AF_UNIX;
+	if (strlen(path) >= sizeof out->sun_path) {
+		log_error("the path of the control socket is too long: '%s' (at most %zu bytes)", path,
+			  sizeof out->sun_path - 1);
+		return false;
+	}
+	memcpy(out->sun_path, path, strlen(path) + 1);
+	return true;
+}
+
+/* /run is empty after a start of the machine. */
+static void
+make_folder(const char *path)
+{
+	char folder[SETTINGS_PATH];
+	const char *slash = strrchr(path, '/');
+	size_t len = slash != NULL ? (size_t)(slash - path) : 0;
+
+	if (len == 0 || len >= sizeof folder)
+		return;
+	memcpy(folder, path, len);
+	folder[len] = '\0';
+	if (mkdir(folder, 0755) == 0)
+		log_info("made the folder '%s'", folder);
+}
+
+/* True: there is nothing any more at this path. */
+static bool
+clear_stale(const struct sockaddr_un *at)
+{
+	struct stat st;
+	int fd, error;
+
+	if (lstat(at->sun_path, &st) == -1)
+		return errno == ENOENT;
+	if (!S_ISSOCK(st.st_mode)) {
+		log_error("the control socket '%s' would replace a file that is no socket", at->sun_path);
+		return false;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
+		return false;
+	error = connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 ? 0 : errno;
+	close(fd);
+	if (error == ECONNREFUSED)
+		return unlink(at->sun_path) == 0 || errno == ENOENT;
+	log_error("another server listens on the control socket '%s'", at->sun_path);
+	return false;
+}
+
+static bool
+control_listen(int fd, const struct sockaddr_un *at, mode_t mode)
+{
+	mode_t mask = umask(0777 & ~mode);
+	bool bound = bind(fd, (const struct sockaddr *)at, sizeof *at) == 0;
+	struct stat st;
+
+	umask(mask);
+	if (!bound || lstat(at->sun_path, &st) == -1)
+		return false;
+	control.dev = st.st_dev;
+	control.ino = st.st_ino;
+	memcpy(control.path, at->sun_path, strlen(at->sun_path) + 1);
+	return listen(fd, CONTROL_BACKLOG) == 0;
+}
+
+int
+bind_control(const struct settings *s)
+{
+	struct sockaddr_un at;
+	int fd;
+
+	if (!control_address(s->control.socket, &at))
+		return -1;
+	make_folder(at.sun_path);
+	if (!clear_stale(&at))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd != -1 && control_listen(fd, &at, control_mode(s)))
+		return fd;
+	log_error("cannot listen on the control socket '%s': %s", at.sun_path, strerror(errno));
+	if (fd != -1)
+		close(fd);
+	bind_control_remove();
+	return -1;
+}
+
+static bool
+still_ours(void)
+{
+	struct stat st;
+
+	return control.path[0] != '\0' && lstat(control.path, &st) == 0 && st.st_dev == control.dev &&
+	       st.st_ino == control.ino;
+}
+
+/* The folder may belong to the account of our children: by a descriptor, so that what is changed is what
+ * was looked at, and no file that a link leads to. */
+void
+bind_control_mode(const struct settings *s)
+{
+	char name[64];
+	struct stat st;
+	int fd;
+
+	if (!still_ours() || (fd = open(control.path, O_PATH | O_NOFOLLOW | O_CLOEXEC)) == -1)
+		return;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	if (fstat(fd, &st) == 0 && st.st_dev == control.dev && st.st_ino == control.ino &&
+	    chmod(name, control_mode(s)) == -1)
+		log_error("cannot change the mode of '%s': %s", control.path, strerror(errno));
+	close(fd);
+}
+
+void
+bind_control_remove(void)
+{
+	if (still_ours() && unlink(control.path) == -1)
+		log_warning("cannot remove '%s': %s", control.path, strerror(errno));
+	control.path[0] = '\0';
+}
+
+int
+bind_metrics(const struct settings *s, struct endpoint *at)
+{
+	struct settings_listener l = {.at = s->metrics.at};
+	int fd = bind_one(&l);
+	char text[ENDPOINT_TEXT];
+
+	if (fd != -1 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != -1 &&
+	    listen(fd, CONTROL_BACKLOG) == 0 && conn_local(fd, at))
+		return fd;
+	endpoint_format(&l.at, text);
+	log_error("cannot bind the metrics page to '%s': %s", text, strerror(errno));
+	if (fd != -1)
+		close(fd);
+	return -1;
 }

@@ -18,4 +18,17 @@ struct bound {
 /* False: a listener that is not optional cannot be bound; logged. */
 bool bind_listeners(const struct settings *s, struct bound *out);
 
+/*
+ * The control socket, at settings.control.socket: the fd that listens, -1: logged. One that a dead server left is
+ * replaced, one that a live server listens on is not. Its folder is made if only that is missing. Whoever is no viewer
+ * or operator is refused by control itself (SO_PEERCRED), so the mode only keeps out what it can: 0660 while nobody is
+ * named in the settings, else 0666.
+ */
+int bind_control(const struct settings *s);
+void bind_control_mode(const struct settings *s); /* after a reload */
+/* At the end: removes it, if it is still ours. */
+void bind_control_remove(void);
+/* The metrics page's; *at: as really bound. -1: logged. */
+int bind_metrics(const struct settings *s, struct endpoint *at);
+
 #endif

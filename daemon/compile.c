@@ -68,8 +68,8 @@ tell_problems(const struct channel *c, struct rules_load *l, bool colour)
 		return;
 	problems_sort(&l->problems);
 	problems_render(&l->problems, &l->sources, colour, &out);
-	for (size_t at = 0; at < out.len; at += IPC_MAX_BODY) {
-		size_t n = out.len - at < IPC_MAX_BODY ? out.len - at : IPC_MAX_BODY;
+	for (size_t at = 0; at < out.len; at += IPC_MAX_TEXT) {
+		size_t n = out.len - at < IPC_MAX_TEXT ? out.len - at : IPC_MAX_TEXT;
 
 		channel_send(c, IPC_PROBLEMS, out.p + at, n, NULL, 0);
 	}

@@ -49,6 +49,7 @@
 #define LATER 32
 #define CHECKPOINT_MS 1000 /* a line is not unsigned for longer */
 #define CHECKPOINT_LINES 1000
+#define ADMINS 64
 
 struct shelf {
 	struct books *books; /* NULL: empty */
@@ -84,6 +85,8 @@ static struct {
 	char hostname[256];
 	struct message *later[LATER]; /* came while we waited for a policy */
 	unsigned later_count;
+	struct ipc_admin admins[ADMINS]; /* not told yet */
+	unsigned admin_count;
 	bool heard; /* something that books_done is owed for */
 	/* in this process only, a new one for each file; NULL: none */
 	struct evp_pkey_st *key;
@@ -329,15 +332,28 @@ lay_plain(struct record_plain *r, struct desk_effect e, struct chain_tail *chain
 	return true;
 }
 
-/* False: no room. */
+/* False: no room. user, uid: whose deed it was, or NULL. */
+static bool
+write_of(const struct desk_effect *e, const char *action, const char *outcome, const char *reason,
+	 const char *text, const char *user, const char *uid)
+{
+	struct record_plain r = {
+	    .action = action,
+	    .outcome = outcome,
+	    .reason = reason,
+	    .text = text,
+	    .user = user,
+	    .user_id = uid,
+	};
+
+	return lay_plain(&r, *e, NULL);
+}
+
 static bool
 write_with(const struct desk_effect *e, const char *action, const char *outcome, const char *reason,
 	   const char *text)
 {
-	struct record_plain r = {
-	    .action = action, .outcome = outcome, .reason = reason, .text = text};
-
-	return lay_plain(&r, *e, NULL);
+	return write_of(e, action, outcome, reason, text, NULL, NULL);
 }
 
 static bool
@@ -942,6 +958,38 @@ on_policy_refused(const struct message *m)
 	write_plain("policy-refused", "failure", NULL, text);
 }
 
+/* Kept while the file takes nothing: what people did is told, if late. */
+static void
+tell_admins(void)
+{
+	unsigned told = 0;
+
+	while (ledger.ready && told < ledger.admin_count) {
+		const struct ipc_admin *a = &ledger.admins[told];
+		struct desk_effect e = only_a_line();
+		char uid[16];
+
+		snprintf(uid, sizeof uid, "%u", a->uid);
+		if (!write_of(&e, "admin-action", a->success ? "success" : "failure", NULL, a->text,
+			      a->who, uid))
+			break;
+		told++;
+	}
+	ledger.admin_count -= told;
+	memmove(ledger.admins, ledger.admins + told, ledger.admin_count * sizeof ledger.admins[0]);
+}
+
+static void
+on_admin(const struct message *m)
+{
+	if (ledger.admin_count == ADMINS) {
+		log_error("no room for another record of what an admin did");
+		return;
+	}
+	/* work tells it, behind a policy that it may be about */
+	memcpy(&ledger.admins[ledger.admin_count++], m->body, sizeof ledger.admins[0]);
+}
+
 static void
 on_drain(const struct message *m)
 {
@@ -962,6 +1010,7 @@ static const struct {
     {IPC_BOOKS, on_books},
     {IPC_WORKER_GONE, on_worker_gone},
     {IPC_POLICY_REFUSED, on_policy_refused},
+    {IPC_ADMIN, on_admin},
     {IPC_DRAIN, on_drain},
 };
 
@@ -1096,6 +1145,7 @@ work(void)
 	if (!ledger.ready)
 		return false;
 	tell_policies();
+	tell_admins();
 	heard = hear_all();
 	heard |= bury_all() && !stuck();
 	if (ledger.later_count > 0)

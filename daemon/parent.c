@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,13 +64,25 @@ struct child {
 	uint32_t generation; /* of its books */
 	int books, bell;
 	int64_t started_ms, restart_ms; /* restart_ms 0: none planned */
-	unsigned quick_deaths;
+	unsigned quick_deaths, restarts;
+	int64_t started_wall_ns;
 };
 
 struct generation {
 	uint32_t number;
 	int settings, policy;
 	uint32_t rules;
+};
+
+/* What a person ordered and has not been answered: a reload, or something that workers are asked. */
+#define WISHES 32
+enum wish_state { WISH_NONE, WISH_NEXT /* reload */, WISH_COMPILES, WISH_TAKING, WISH_ASKED };
+struct wish {
+	enum wish_state state;
+	struct ipc_order order;
+	struct ipc_answer answer;
+	uint64_t ticket;      /* ours, of what workers are asked */
+	uint64_t asked;	      /* workers that have not answered */
 };
 
 /* What a worker that is gone left: kept until the ledger has written it, since that one may be dead
@@ -100,6 +113,17 @@ static struct {
 	struct buffer problems;
 	bool reload_again;
 	uint32_t revoked;
+	bool preview; /* what is compiled is not to be taken */
+	/* people's wishes */
+	int control, metrics; /* listen; -1: none */
+	struct endpoint metrics_at;
+	struct wish wishes[WISHES];
+	uint64_t tickets;
+	uint32_t reloads_taken, reloads_refused;
+	int64_t loaded_ns, started_wall_ns;
+	struct ipc_audit_state audit_state;
+	struct ipc_admin owed[WISHES]; /* records for a ledger that is not there */
+	unsigned owed_count;
 	/* the end */
 	bool draining, ledger_draining, forced, announced;
 	unsigned stop_signals;
@@ -238,6 +262,8 @@ as_running(int fd)
 	s->limits.source_prefix6 = old->limits.source_prefix6;
 	s->audit.format = old->audit.format;
 	memcpy(&s->state, &old->state, sizeof s->state);
+	memcpy(s->control.socket, old->control.socket, sizeof s->control.socket);
+	s->metrics = old->metrics;
 	merged = image_seal("settings", s, sizeof *s);
 	munmap(s, sizeof *s);
 	return merged;
@@ -261,6 +287,7 @@ keep_images(const int fds[2], uint32_t rules)
 		close(parent.images[IMAGES_KEPT - 1].policy);
 		parent.image_count--;
 	}
+	parent.loaded_ns = clock_wall_ns();
 	memmove(parent.images + 1, parent.images, parent.image_count * sizeof parent.images[0]);
 	parent.images[0] = (struct generation){number, fds[0], fds[1], rules};
 	parent.image_count++;
@@ -371,6 +398,40 @@ send_books(struct child *to, const struct child *of)
 	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){of->books, of->bell}, 2);
 }
 
+/* The same memory for a reader who can neither write to it nor open it again for that. -1: logged. */
+static int
+reader_of(int memfd)
+{
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof name, "/proc/self/fd/%d", memfd);
+	fd = fchmod(memfd, 0400) == 0 ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd == -1)
+		log_error("cannot open shared memory for reading: %s", strerror(errno));
+	return fd;
+}
+
+static void
+show_to(struct child *c, enum ipc_type type, const void *body, size_t len, int memfd)
+{
+	int fd = c->pid != 0 ? reader_of(memfd) : -1;
+
+	if (fd == -1)
+		return;
+	send_to(c, type, body, len, &fd, 1);
+	close(fd);
+}
+
+static void
+show_books(const struct child *worker)
+{
+	struct ipc_books body = {worker->index, worker->generation};
+
+	if (control() != NULL && worker->books != -1)
+		show_to(control(), IPC_BOOKS, &body, sizeof body, worker->books);
+}
+
 static int
 open_audit(void)
 {
@@ -387,24 +448,29 @@ open_audit(void)
 	fd = open(path, AUDIT_FLAGS | O_RDWR, 0640);
 	if (fd == -1 && errno == EACCES)
 		fd = open(path, AUDIT_FLAGS | O_WRONLY, 0640);
-	if (fd == -1)
-		log_error("cannot open the audit file '%s': %s", path, strerror(errno));
+	if (fd == -1) {
+		int error = errno;
+
+		log_error("cannot open the audit file '%s': %s", path, strerror(error));
+		errno = error;
+	}
 	return fd;
 }
 
 /* Kept open here for a ledger that is restarted: it goes on in the same file, whatever its name is
  * by now. */
-static void
+static bool
 renew_audit_file(void)
 {
 	int fd = open_audit();
 
 	if (fd == -1)
-		return; /* records go on into the old one */
+		return false; /* records go on into the old one */
 	if (parent.audit != -1)
 		close(parent.audit);
 	parent.audit = fd;
 	send_to(&parent.ledger, IPC_AUDIT_FILE, NULL, 0, &fd, 1);
+	return true;
 }
 
 /* In the background nobody may wait for our end of the caller's terminal or pipe. */
@@ -440,6 +506,8 @@ become(struct child *c, int fd)
 		snprintf(name, sizeof name, "%s", roles[c->role].process);
 	prctl(PR_SET_NAME, name);
 	privileges_close_all(fd);
+	if (parent.counts != NULL) /* who is to see it maps it anew, some for reading only */
+		tally_unmap(parent.counts);
 	if (!parent.options.foreground)
 		leave_terminal();
 	log_open(role, parent.options.foreground, log_most());
@@ -455,6 +523,7 @@ spawn(struct child *c)
 	int fds[2];
 
 	c->started_ms = now_ms();
+	c->started_wall_ns = clock_wall_ns();
 	c->restart_ms = 0;
 	if (channel_pair(fds) == -1) {
 		log_error("cannot make a channel: %s", strerror(errno));
@@ -483,6 +552,7 @@ plan_restart(struct child *c)
 	int64_t now = now_ms(), wait = 0;
 	char name[CHILD_NAME];
 
+	c->restarts++;
 	if (now - c->started_ms < QUICK_DEATH_MS) {
 		if (c->quick_deaths < 20)
 			c->quick_deaths++;
@@ -509,6 +579,8 @@ send_grave(struct child *to, const struct grave *g)
 		send_to(to, IPC_WORKER_GONE, &g->gone, sizeof g->gone, NULL, 0);
 }
 
+static void pay_owed(void);
+
 /* False: there is no process. One that cannot be told all is ended, and planned again when it has
  * died. */
 static bool
@@ -529,6 +601,7 @@ start_ledger(void)
 		if (parent.workers[i].books != -1)
 			send_books(l, &parent.workers[i]);
 	send_to(l, IPC_AUDIT_FILE, NULL, 0, &parent.audit, 1);
+	pay_owed();
 	return true;
 }
 
@@ -563,15 +636,37 @@ join_authenticator(struct child *w)
 	close(fds[1]);
 }
 
+/* All that it shows, and the doors where it is asked. */
+static void
+show_control(struct child *c)
+{
+	const struct {
+		struct ipc_door door;
+		int fd;
+	} doors[] = {{{.kind = DOOR_CONTROL}, parent.control},
+		     {{.kind = DOOR_METRICS, .at = parent.metrics_at}, parent.metrics}};
+
+	show_to(c, IPC_TALLY, NULL, 0, parent.tally);
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		show_books(&parent.workers[i]); /* these tell which policies are still named */
+	for (unsigned i = parent.image_count; i-- > 0;)
+		send_policy(c, &parent.images[i]);
+	for (size_t i = 0; i < sizeof doors / sizeof doors[0]; i++)
+		if (doors[i].fd != -1)
+			send_to(c, IPC_DOOR, &doors[i].door, sizeof doors[i].door, &doors[i].fd, 1);
+}
+
 /* Settings and policy, and what else each needs. As start_ledger. */
 static bool
 start_specialist(struct child *c)
 {
 	if (!spawn(c))
 		return false;
-	send_policy(c, &parent.images[0]);
-	if (c->role == ROLE_CONTROL)
+	if (c->role == ROLE_CONTROL) {
+		show_control(c);
 		tell_control(c);
+	} else
+		send_policy(c, &parent.images[0]);
 	if (c->role == ROLE_AUTHENTICATOR)
 		for (unsigned i = 0; i < parent.worker_count; i++)
 			join_authenticator(&parent.workers[i]);
@@ -628,6 +723,7 @@ start_worker(struct child *w)
 	if (!make_books(w) || !spawn(w))
 		return false;
 	send_books(&parent.ledger, w); /* before it can tell anything */
+	show_books(w);
 	send_books(w, w);
 	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
 	send_to(w, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
@@ -701,16 +797,23 @@ tell_death(const struct child *c, int status)
 			  WEXITSTATUS(status));
 }
 
+static void reload_answered(void);
+static void worker_answered(struct child *from, const struct ipc_killed *result);
+static void compile_next(void);
+
 static void
 all_taken(void)
 {
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].taking)
 			return;
+	if (control() != NULL && control()->taking) /* it knows who may still order */
+		return;
 	if (parent.revoked > 0)
 		log_notice("the new policy ended %u session%s", parent.revoked,
 			   parent.revoked == 1 ? "" : "s");
 	notify_tell("READY=1");
+	reload_answered();
 }
 
 static bool
@@ -757,6 +860,9 @@ worker_died(struct child *w, int status)
 	hits_over(w, UINT32_MAX);
 	if (!clean)
 		send_to(&parent.ledger, IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
+	if (control() != NULL)
+		send_to(control(), IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
+	worker_answered(w, NULL);
 	dig_grave(w, &gone, !clean);
 	w->generation++;
 	if (w->taking) {
@@ -805,6 +911,10 @@ child_died(struct child *c, int status)
 		ledger_died(c, status);
 	else if (!parent.draining)
 		plan_restart(c);
+	if (c->taking) { /* its successor gets the policy at once */
+		c->taking = false;
+		all_taken();
+	}
 }
 
 static void
@@ -877,9 +987,38 @@ tell_what_waits(const struct settings *old, int fd)
 		text_put(&t, ", audit.format");
 	if (strcmp(old->state.directory, new->state.directory) != 0)
 		text_put(&t, ", state.directory");
+	if (strcmp(old->control.socket, new->control.socket) != 0)
+		text_put(&t, ", control.socket");
+	if (old->metrics.enabled != new->metrics.enabled ||
+	    memcmp(&old->metrics.at, &new->metrics.at, sizeof old->metrics.at) != 0)
+		text_put(&t, ", metrics");
 	if (t.len > 0)
 		log_notice("changed settings that wait for a restart: %s", line + 2);
 	munmap((void *)(uintptr_t) new, sizeof *new);
+}
+
+static void wishes_compiled(const struct buffer *problems);
+static void wishes_failed(const struct ipc_compiled *result, int error);
+static void wishes_taking(const struct ipc_compiled *result);
+static void preview_compiled(const struct ipc_compiled *result, const int fds[2]);
+static bool compile_wished(void);
+
+static void
+compile_begin(bool colour)
+{
+	if (!parent.preview)
+		notify_reloading();
+	parent.compile_pid = compile_start(parent.options.path, colour, &parent.compile);
+	if (parent.compile_pid == -1) {
+		int error = errno;
+
+		parent.compile_pid = 0;
+		if (!parent.preview)
+			notify_tell("READY=1");
+		wishes_failed(&(struct ipc_compiled){0}, error);
+		return;
+	}
+	fcntl(parent.compile.fd, F_SETFL, fcntl(parent.compile.fd, F_GETFL) | O_NONBLOCK);
 }
 
 static void
@@ -891,25 +1030,21 @@ reload(void)
 		parent.reload_again = true;
 		return;
 	}
-	notify_reloading();
-	parent.compile_pid =
-	    compile_start(parent.options.path,
-			  parent.options.foreground && isatty(STDERR_FILENO) == 1, &parent.compile);
-	if (parent.compile_pid == -1) {
-		parent.compile_pid = 0;
-		notify_tell("READY=1");
-		return;
-	}
-	fcntl(parent.compile.fd, F_SETFL, fcntl(parent.compile.fd, F_GETFL) | O_NONBLOCK);
+	parent.preview = false;
+	/* for people who wait at sallyctl it is drawn without */
+	compile_begin(!compile_wished() && parent.options.foreground &&
+		      isatty(STDERR_FILENO) == 1);
 }
 
 static void
 reload_failed(const struct ipc_compiled *result)
 {
+	parent.reloads_refused++;
 	log_error("reload refused, the old policy stays: %u error%s", result->errors,
 		  result->errors == 1 ? "" : "s");
 	send_to(&parent.ledger, IPC_POLICY_REFUSED, result, sizeof *result, NULL, 0);
 	notify_tell("READY=1");
+	wishes_failed(result, 0);
 }
 
 static void
@@ -931,13 +1066,18 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		return;
 	}
 	parent.revoked = 0;
+	parent.reloads_taken++;
+	bind_control_mode(parent.settings);
+	wishes_taking(result);
 	send_policy(&parent.ledger,
 		    &parent.images[0]); /* it must know the rules before it hears of them */
 	if (strcmp(old.audit.file, parent.settings->audit.file) != 0)
 		renew_audit_file();
 	for (unsigned i = 0; i < parent.specialist_count; i++)
-		if (parent.specialists[i].pid != 0)
+		if (parent.specialists[i].pid != 0) {
 			send_policy(&parent.specialists[i], &parent.images[0]);
+			parent.specialists[i].taking = parent.specialists[i].role == ROLE_CONTROL;
+		}
 	if (!start_specialists()) /* those that the old configuration did not want */
 		log_error("not all processes that the new configuration wants could be started");
 	for (unsigned i = 0; i < parent.worker_count; i++)
@@ -950,6 +1090,7 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		   result->hash[3], result->hash[4], result->hash[5], result->rules,
 		   result->rules == 1 ? "" : "s", result->warnings,
 		   result->warnings == 1 ? "" : "s");
+	all_taken();
 }
 
 static void
@@ -963,9 +1104,17 @@ compile_ready(void)
 		return;
 	close(parent.compile.fd);
 	parent.compile.fd = -1;
-	show_problems(&parent.problems);
+	if (!parent.preview)
+		show_problems(&parent.problems);
+	wishes_compiled(&parent.problems);
 	buffer_free(&parent.problems);
-	if (parent.draining) {
+	if (parent.draining || parent.preview) {
+		if (parent.draining)
+			wishes_failed(&result, ESHUTDOWN);
+		else if (r == COMPILE_OK)
+			preview_compiled(&result, fds);
+		else
+			wishes_failed(&result, 0);
 		if (r == COMPILE_OK) {
 			close(fds[0]);
 			close(fds[1]);
@@ -1023,7 +1172,8 @@ all_ready(void)
 static void
 policy_taken(struct child *c, const struct ipc_policy_taken *taken)
 {
-	hits_over(c, taken->generation);
+	if (c->role == ROLE_WORKER)
+		hits_over(c, taken->generation);
 	if (taken->generation != parent.images[0].number || !c->taking)
 		return;
 	c->taking = false;
@@ -1041,6 +1191,7 @@ audit_state(const struct ipc_audit_state *state)
 
 	if (state->state > 2)
 		return;
+	parent.audit_state = *state;
 	if (state->state == 0)
 		log_notice("the audit file is written again");
 	else
@@ -1056,6 +1207,8 @@ audit_state(const struct ipc_audit_state *state)
 		drain(true);
 	}
 }
+
+static void take_order(const struct ipc_order *o);
 
 static void
 child_ready(struct child *c)
@@ -1079,7 +1232,7 @@ child_ready(struct child *c)
 		}
 		if (m.type == IPC_READY)
 			c->ready = true;
-		else if (m.type == IPC_POLICY_TAKEN && c->role == ROLE_WORKER)
+		else if (m.type == IPC_POLICY_TAKEN && c->role != ROLE_LEDGER)
 			policy_taken(c, m.body);
 		else if (m.type == IPC_HITS_ADDED)
 			counters_close(((const struct ipc_hits_id *)m.body)->id);
@@ -1087,6 +1240,10 @@ child_ready(struct child *c)
 			books_closed(m.body);
 		else if (m.type == IPC_AUDIT_STATE)
 			audit_state(m.body);
+		else if (m.type == IPC_ORDER)
+			take_order(m.body);
+		else if (m.type == IPC_KILLED || m.type == IPC_PREVIEWED)
+			worker_answered(c, m.body);
 		message_close_fds(&m);
 	}
 }
@@ -1129,6 +1286,368 @@ drain(bool quickly)
 	}
 }
 
+/* ---- people's wishes ------------------------------------------------------------------------
+ */
+
+/* Who ordered what, and what came of it: kept for a ledger that is being restarted. */
+static void
+admin(const struct ipc_order *o, bool success, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+admin(const struct ipc_order *o, bool success, const char *fmt, ...)
+{
+	struct ipc_admin body = {.uid = o->uid, .success = success};
+	char result[224];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(result, sizeof result, fmt, ap);
+	va_end(ap);
+	memcpy(body.who, o->who, sizeof body.who);
+	snprintf(body.text, sizeof body.text, "%s: %s", o->words, result);
+	log_notice("%s by %s (uid %u): %s", o->words, o->who, o->uid, result);
+	if (parent.ledger.pid != 0 &&
+	    send_to(&parent.ledger, IPC_ADMIN, &body, sizeof body, NULL, 0))
+		return;
+	if (parent.owed_count < WISHES)
+		parent.owed[parent.owed_count++] = body;
+}
+
+static void
+pay_owed(void)
+{
+	for (unsigned i = 0; i < parent.owed_count; i++)
+		send_to(&parent.ledger, IPC_ADMIN, &parent.owed[i], sizeof parent.owed[i], NULL, 0);
+	parent.owed_count = 0;
+}
+
+static void
+tell_wisher(enum ipc_type type, const void *body, size_t len)
+{
+	if (control() != NULL)
+		send_to(control(), type, body, len, NULL, 0);
+}
+
+static void
+answer_order(const struct ipc_order *o, const struct ipc_answer *a)
+{
+	struct ipc_answer body = *a;
+
+	body.ticket = o->ticket;
+	tell_wisher(IPC_ANSWER, &body, sizeof body);
+}
+
+static void
+wish_over(struct wish *w)
+{
+	const struct ipc_answer *a = &w->answer;
+	bool done = a->result == ANSWER_DONE;
+	const char *s = a->sessions == 1 ? "" : "s";
+
+	if (w->order.what == ORDER_KILL)
+		admin(&w->order, true, "%u session%s ended", a->sessions, s);
+	else if (w->order.what == ORDER_RELOAD && done)
+		admin(&w->order, true, "policy %02x%02x%02x%02x%02x%02x, %u session%s ended",
+		      a->hash[0], a->hash[1], a->hash[2], a->hash[3], a->hash[4], a->hash[5],
+		      a->sessions, s);
+	else if (w->order.what == ORDER_RELOAD)
+		admin(&w->order, false, "refused, %u error%s", a->errors,
+		      a->errors == 1 ? "" : "s");
+	answer_order(&w->order, a);
+	w->state = WISH_NONE;
+}
+
+static struct wish *
+wish_new(const struct ipc_order *o, enum wish_state state)
+{
+	for (unsigned i = 0; i < WISHES; i++) {
+		struct wish *w = &parent.wishes[i];
+
+		if (w->state != WISH_NONE)
+			continue;
+		*w = (struct wish){.state = state, .order = *o};
+		w->answer.result = ANSWER_DONE;
+		return w;
+	}
+	answer_order(o, &(struct ipc_answer){.result = ANSWER_BUSY});
+	return NULL;
+}
+
+/* -- reloads -- */
+
+static bool
+compile_wished(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < WISHES; i++) {
+		struct wish *w = &parent.wishes[i];
+
+		if (w->state != WISH_NEXT ||
+		    (w->order.what == ORDER_PREVIEW) != parent.preview)
+			continue;
+		w->state = WISH_COMPILES;
+		any = true;
+	}
+	return any;
+}
+
+static void
+compile_next(void)
+{
+	bool reloads = parent.reload_again, previews = false;
+
+	if (parent.compile_pid != 0)
+		return;
+	parent.reload_again = false;
+	for (unsigned i = 0; i < WISHES; i++) {
+		const struct wish *w = &parent.wishes[i];
+
+		reloads |= w->state == WISH_NEXT && w->order.what == ORDER_RELOAD;
+		previews |= w->state == WISH_NEXT && w->order.what == ORDER_PREVIEW;
+	}
+	if (parent.draining) {
+		parent.preview = true;
+		compile_wished();
+		parent.preview = false;
+		compile_wished();
+		wishes_failed(&(struct ipc_compiled){0}, ESHUTDOWN);
+	} else if (reloads)
+		reload();
+	else if (previews) {
+		parent.preview = true;
+		compile_wished();
+		compile_begin(false);
+	}
+}
+
+#define PROBLEMS_TOLD (128 * 1024)
+
+static void
+wishes_compiled(const struct buffer *problems)
+{
+	static union {
+		struct ipc_answer_text head;
+		char bytes[sizeof(struct ipc_answer_text) + IPC_MAX_TEXT];
+	} body;
+	size_t most = problems->len < PROBLEMS_TOLD ? problems->len : PROBLEMS_TOLD;
+
+	for (unsigned i = 0; i < WISHES; i++) {
+		if (parent.wishes[i].state != WISH_COMPILES)
+			continue;
+		for (size_t at = 0, n; at < most; at += n) {
+			n = most - at < IPC_MAX_TEXT ? most - at : IPC_MAX_TEXT;
+			body.head.ticket = parent.wishes[i].order.ticket;
+			memcpy(body.bytes + sizeof body.head, problems->p + at, n);
+			tell_wisher(IPC_ANSWER_TEXT, &body, sizeof body.head + n);
+		}
+	}
+}
+
+static void
+compiled_into(struct ipc_answer *a, const struct ipc_compiled *result)
+{
+	a->errors = result->errors;
+	a->warnings = result->warnings;
+	a->rules = result->rules;
+	memcpy(a->hash, result->hash, sizeof a->hash);
+}
+
+static void
+wishes_failed(const struct ipc_compiled *result, int error)
+{
+	for (unsigned i = 0; i < WISHES; i++) {
+		struct wish *w = &parent.wishes[i];
+
+		if (w->state != WISH_COMPILES)
+			continue;
+		compiled_into(&w->answer, result);
+		w->answer.result = error == ESHUTDOWN ? ANSWER_DRAINING : ANSWER_FAILED;
+		w->answer.error = (uint32_t)error;
+		wish_over(w);
+	}
+}
+
+static void
+wishes_taking(const struct ipc_compiled *result)
+{
+	for (unsigned i = 0; i < WISHES; i++)
+		if (parent.wishes[i].state == WISH_COMPILES) {
+			compiled_into(&parent.wishes[i].answer, result);
+			parent.wishes[i].state = WISH_TAKING;
+		}
+}
+
+/* All workers have the new policy. */
+static void
+reload_answered(void)
+{
+	for (unsigned i = 0; i < WISHES; i++)
+		if (parent.wishes[i].state == WISH_TAKING) {
+			parent.wishes[i].answer.sessions = parent.revoked;
+			wish_over(&parent.wishes[i]);
+		}
+}
+
+/* -- what workers are asked -- */
+
+static void
+ask_workers(struct wish *w, enum ipc_type type, const void *body, size_t len, const int *fds,
+	    unsigned n)
+{
+	w->state = WISH_ASKED;
+	for (unsigned i = 0; i < parent.worker_count; i++)
+		if (parent.workers[i].ready &&
+		    send_to(&parent.workers[i], type, body, len, fds, n))
+			w->asked |= UINT64_C(1) << i;
+	if (w->asked == 0)
+		wish_over(w);
+}
+
+static void
+preview_compiled(const struct ipc_compiled *result, const int fds[2])
+{
+	if (!image_sealed(fds[0], sizeof(struct settings)) || !image_sealed(fds[1], 1)) {
+		wishes_failed(result, EINVAL);
+		return;
+	}
+	for (unsigned i = 0; i < WISHES; i++) {
+		struct wish *w = &parent.wishes[i];
+		struct ipc_preview body = {w->ticket = ++parent.tickets};
+
+		if (w->state != WISH_COMPILES)
+			continue;
+		compiled_into(&w->answer, result);
+		ask_workers(w, IPC_PREVIEW, &body, sizeof body, fds, 2);
+	}
+}
+
+/* result NULL: it died, and its sessions with it. */
+static void
+worker_answered(struct child *from, const struct ipc_killed *result)
+{
+	uint64_t bit = UINT64_C(1) << from->index;
+
+	if (from->role != ROLE_WORKER)
+		return;
+	for (unsigned i = 0; i < WISHES; i++) {
+		struct wish *w = &parent.wishes[i];
+
+		if (w->state != WISH_ASKED || (w->asked & bit) == 0 ||
+		    (result != NULL && result->ticket != w->ticket))
+			continue;
+		w->asked &= ~bit;
+		w->answer.sessions += result != NULL ? result->sessions : 0;
+		if (w->asked == 0)
+			wish_over(w);
+	}
+}
+
+/* -- the orders -- */
+
+static void
+order_reload(const struct ipc_order *o)
+{
+	if (wish_new(o, WISH_NEXT) != NULL)
+		compile_next();
+}
+
+static void
+order_kill(const struct ipc_order *o)
+{
+	struct wish *w = wish_new(o, WISH_ASKED);
+
+	if (w == NULL)
+		return;
+	w->order.kill.ticket = w->ticket = ++parent.tickets;
+	ask_workers(w, IPC_KILL, &w->order.kill, sizeof w->order.kill, NULL, 0);
+}
+
+static void
+order_drain(const struct ipc_order *o)
+{
+	struct ipc_answer a = {.result = parent.draining ? ANSWER_DRAINING : ANSWER_DONE,
+			       .within_ms = parent.settings->timeouts.drain};
+
+	admin(o, !parent.draining, parent.draining ? "draining already" : "sessions have %u ms to end",
+	      a.within_ms);
+	answer_order(o, &a);
+	if (!parent.draining)
+		drain(false);
+}
+
+static void
+order_reopen(const struct ipc_order *o)
+{
+	struct ipc_answer a = {.result = ANSWER_DONE};
+
+	if (!renew_audit_file()) {
+		a.result = ANSWER_FAILED;
+		a.error = (uint32_t)errno;
+		admin(o, false, "the audit file cannot be opened");
+	} else
+		admin(o, true, "the audit file was opened anew");
+	answer_order(o, &a);
+}
+
+static void
+order_note(const struct ipc_order *o)
+{
+	admin(o, false, "refused, %s", o->why);
+}
+
+static struct ipc_process
+process_of(const struct child *c)
+{
+	return (struct ipc_process){
+	    .role = c->role,
+	    .index = c->index,
+	    .pid = c->pid,
+	    .state = c->pid == 0 ? PROCESS_DOWN : c->ready ? PROCESS_READY : PROCESS_STARTING,
+	    .restarts = c->restarts,
+	    .started_ns = c->started_wall_ns,
+	};
+}
+
+static void
+order_status(const struct ipc_order *o)
+{
+	static struct ipc_processes p;
+	const struct child *c;
+
+	p = (struct ipc_processes){
+	    .ticket = o->ticket,
+	    .loaded_ns = parent.loaded_ns,
+	    .generation = parent.images[0].number,
+	    .reloads_taken = parent.reloads_taken,
+	    .reloads_refused = parent.reloads_refused,
+	    .audit_state = parent.audit_state.state,
+	    .audit_error = parent.audit_state.error,
+	    .draining = parent.draining,
+	    .count = 1,
+	};
+	p.list[0] = (struct ipc_process){.role = ROLE_PARENT,
+					 .pid = getpid(),
+					 .state = PROCESS_READY,
+					 .started_ns = parent.started_wall_ns};
+	for (unsigned i = 0; (c = child_at(i)) != NULL && p.count < IPC_PROCESSES_MAX; i++)
+		p.list[p.count++] = process_of(c);
+	tell_wisher(IPC_PROCESSES, &p, ipc_processes_length(p.count));
+}
+
+static void
+take_order(const struct ipc_order *o)
+{
+	static void (*const orders[])(const struct ipc_order *) = {
+	    [ORDER_STATUS] = order_status, [ORDER_RELOAD] = order_reload,
+	    [ORDER_PREVIEW] = order_reload, [ORDER_DRAIN] = order_drain,
+	    [ORDER_REOPEN] = order_reopen, [ORDER_KILL] = order_kill,
+	    [ORDER_NOTE] = order_note};
+
+	orders[o->what](o);
+}
+
 static void
 reap(void)
 {
@@ -1141,10 +1660,7 @@ reap(void)
 			while (parent.compile.fd != -1)
 				compile_ready();
 			parent.compile_pid = 0;
-			if (parent.reload_again) {
-				parent.reload_again = false;
-				reload();
-			}
+			compile_next();
 			continue;
 		}
 		for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
@@ -1322,6 +1838,7 @@ fail(int status)
 	char byte = (char)status;
 	struct child *c;
 
+	bind_control_remove();
 	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
 		if (c->pid != 0)
 			kill(c->pid, SIGKILL);
@@ -1355,6 +1872,16 @@ ended(void)
 	return parent.draining && parent.ledger.restart_ms == 0 && parent.compile_pid == 0;
 }
 
+static bool
+bind_doors(void)
+{
+	const struct settings *s = parent.settings;
+
+	if (s->control.socket[0] != '\0' && (parent.control = bind_control(s)) == -1)
+		return false;
+	return !s->metrics.enabled || (parent.metrics = bind_metrics(s, &parent.metrics_at)) != -1;
+}
+
 int
 parent_run(const struct parent_options *o)
 {
@@ -1362,7 +1889,8 @@ parent_run(const struct parent_options *o)
 	int fds[2];
 
 	parent.options = *o;
-	parent.compile.fd = -1;
+	parent.compile.fd = parent.control = parent.metrics = -1;
+	parent.started_wall_ns = clock_wall_ns();
 	for (unsigned i = 0; i < GRAVES; i++)
 		parent.graves[i].books = -1;
 	privileges_descriptors();
@@ -1371,6 +1899,8 @@ parent_run(const struct parent_options *o)
 	    !keep_images(fds, result.rules))
 		return fail(EXIT_CONFIGURATION);
 	if (!bind_listeners(parent.settings, &parent.bound))
+		return fail(EXIT_CANNOT_BIND);
+	if (!bind_doors())
 		return fail(EXIT_CANNOT_BIND);
 	if ((parent.audit = open_audit()) == -1)
 		return fail(EXIT_CANNOT_START);
@@ -1384,6 +1914,7 @@ parent_run(const struct parent_options *o)
 		announce();
 	while (!ended())
 		round_once(0);
+	bind_control_remove();
 	log_notice("stopped");
 	return parent.status;
 }

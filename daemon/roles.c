@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "authenticator.h"
+#include "controller.h"
 #include "ledger.h"
 #include "worker.h"
 
@@ -16,6 +17,19 @@ ledger(int channel, unsigned index)
 	return ledger_run(channel);
 }
 
+static int
+control(int channel, unsigned index)
+{
+	(void)index;
+	return controller_run(channel);
+}
+
+static bool
+control_wanted(const struct settings *s)
+{
+	return s->control.socket[0] != '\0' || s->metrics.enabled;
+}
+
 const struct role roles[ROLE_COUNT] = {
     [ROLE_PARENT] = {.word = "parent", .process = "sallyportd"},
     [ROLE_WORKER] = {"worker", "sally-worker", worker_run, NULL, NULL},
@@ -23,4 +37,5 @@ const struct role roles[ROLE_COUNT] = {
     [ROLE_COMPILE] = {.word = "compile", .process = "sally-compile"},
     [ROLE_AUTHENTICATOR] = {"authenticator", "sally-auth", authenticator_run, authenticator_prepare,
 			    authenticator_wanted},
+    [ROLE_CONTROL] = {"control", "sally-control", control, NULL, control_wanted},
 };

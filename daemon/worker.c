@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "channel.h"
 #include "net/conn.h"
+#include "sweep.h"
 #include "walk/session.h"
 
 #define OWN_DESCRIPTORS 160 /* listeners, epoll, DNS, the relay's pipes */
@@ -378,6 +379,18 @@ on_drain(const struct message *m)
 	drain(body->within_ms);
 }
 
+static void
+on_kill(const struct message *m)
+{
+	sweep_kill(&worker.channel, m->body);
+}
+
+static void
+on_preview(const struct message *m)
+{
+	sweep_preview(&worker.channel, m);
+}
+
 /* No descriptor for another session: clients shall reach a worker that has some, if there is one.
  */
 static void
@@ -455,6 +468,7 @@ static const struct {
     {IPC_BOOKS, on_books},   {IPC_QUOTAS, on_quotas},   {IPC_TALLY, on_tally}, {IPC_LISTENERS, on_listeners},
     {IPC_POLICY, on_policy}, {IPC_START, on_start}, {IPC_DRAIN, on_drain},
     {IPC_AUTH_CHANNEL, on_auth_channel},
+    {IPC_KILL, on_kill},     {IPC_PREVIEW, on_preview},
 };
 
 static void

@@ -22,15 +22,15 @@
 /* word, from, to, body bytes min and max, descriptors min and max */
 const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_NONE] = {"none", 0, 0, EMPTY, 0, 0},
-    [IPC_BOOKS] = {"books", P, W | L, ONE(ipc_books), 2, 2},
-    [IPC_TALLY] = {"tally", P, W | L, EMPTY, 1, 2},
+    [IPC_BOOKS] = {"books", P, W | L | K, ONE(ipc_books), 1, 2},
+    [IPC_TALLY] = {"tally", P, W | L | K, EMPTY, 1, 2},
     [IPC_QUOTAS] = {"quotas", P, W | L, EMPTY, 1, 1},
     [IPC_LISTENERS] = {"listeners", P, W, offsetof(struct ipc_listeners, list),
 		       sizeof(struct ipc_listeners), 0, IPC_MAX_FDS},
     [IPC_POLICY] = {"policy", P, W | L | A | K, ONE(ipc_policy), 2, 3},
     [IPC_START] = {"start", P, W, EMPTY, 0, 0},
     [IPC_DRAIN] = {"drain", P, W | L | A | K, ONE(ipc_drain), 0, 0},
-    [IPC_WORKER_GONE] = {"worker-gone", P, L, ONE(ipc_worker_gone), 0, 0},
+    [IPC_WORKER_GONE] = {"worker-gone", P, L | K, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, EMPTY, 1, 1},
     [IPC_POLICY_REFUSED] = {"policy-refused", P, L, ONE(ipc_compiled), 0, 0},
     [IPC_HITS_STORE] = {"hits-store", P, K, ONE(ipc_hits_store), 2, 2},
@@ -53,8 +53,20 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
 		   sizeof(struct ipc_auth_ask) + IPC_MAX_USER + IPC_MAX_SECRET + IPC_MAX_TOKEN, 0,
 		   0},
     [IPC_CHECKED] = {"checked", X, A, sizeof(struct ipc_auth_answer), IPC_MAX_BODY, 0, 0},
+    [IPC_DOOR] = {"door", P, K, ONE(ipc_door), 1, 1},
+    [IPC_ORDER] = {"order", K, P, ONE(ipc_order), 0, 0},
+    [IPC_ANSWER_TEXT] = {"answer-text", P, K, sizeof(struct ipc_answer_text) + 1,
+			 sizeof(struct ipc_answer_text) + IPC_MAX_TEXT, 0, 0},
+    [IPC_ANSWER] = {"answer", P, K, ONE(ipc_answer), 0, 0},
+    [IPC_PROCESSES] = {"processes", P, K, offsetof(struct ipc_processes, list),
+		       sizeof(struct ipc_processes), 0, 0},
+    [IPC_KILL] = {"kill", P, W, ONE(ipc_kill), 0, 0},
+    [IPC_KILLED] = {"killed", W, P, ONE(ipc_killed), 0, 0},
+    [IPC_PREVIEW] = {"preview", P, W, ONE(ipc_preview), 2, 2},
+    [IPC_PREVIEWED] = {"previewed", W, P, ONE(ipc_killed), 0, 0},
+    [IPC_ADMIN] = {"admin", P, L, ONE(ipc_admin), 0, 0},
     [IPC_READY] = {"ready", W | L | A | K, P, EMPTY, 0, 0},
-    [IPC_POLICY_TAKEN] = {"policy-taken", W | L, P, ONE(ipc_policy_taken), 0, 0},
+    [IPC_POLICY_TAKEN] = {"policy-taken", W | L | K, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
     [IPC_BOOKS_CLOSED] = {"books-closed", L, P, ONE(ipc_books), 0, 0},
     [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
@@ -65,6 +77,12 @@ size_t
 ipc_listeners_length(uint32_t count)
 {
 	return offsetof(struct ipc_listeners, list) + (size_t)count * sizeof(struct ipc_listener);
+}
+
+size_t
+ipc_processes_length(uint32_t count)
+{
+	return offsetof(struct ipc_processes, list) + (size_t)count * sizeof(struct ipc_process);
 }
 
 static bool
@@ -100,6 +118,65 @@ policy_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 	(void)body;
 	(void)len;
 	return fds == (to == ROLE_WORKER ? 3 : 2); /* a worker's has its counters, too */
+}
+
+static bool
+books_fit(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	(void)body;
+	(void)len;
+	return fds == (to == ROLE_CONTROL ? 1 : 2); /* control rings no bell */
+}
+
+#define ENDED(body, type, member)                                                                  \
+	(memchr((const char *)(body) + offsetof(type, member), 0, sizeof((type *)0)->member) !=    \
+	 NULL)
+
+static bool
+kill_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	const struct ipc_kill *at = body;
+	uint32_t by, count;
+
+	(void)len;
+	(void)fds;
+	(void)to;
+	memcpy(&by, &at->by, sizeof by);
+	memcpy(&count, &at->rule_count, sizeof count);
+	return by >= KILL_ID && by <= KILL_RULE && count <= IPC_KILL_RULES &&
+	       ENDED(body, struct ipc_kill, id) && ENDED(body, struct ipc_kill, user);
+}
+
+static bool
+order_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	const struct ipc_order *at = body;
+	uint32_t what;
+
+	memcpy(&what, &at->what, sizeof what);
+	return what >= ORDER_STATUS && what <= ORDER_NOTE && ENDED(body, struct ipc_order, who) &&
+	       ENDED(body, struct ipc_order, words) && ENDED(body, struct ipc_order, why) &&
+	       (what != ORDER_KILL || kill_fits(&at->kill, len, fds, to));
+}
+
+static bool
+processes_fit(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	uint32_t count;
+
+	(void)fds;
+	(void)to;
+	memcpy(&count, (const char *)body + offsetof(struct ipc_processes, count), sizeof count);
+	return count <= IPC_PROCESSES_MAX && len == ipc_processes_length(count);
+}
+
+static bool
+admin_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	(void)len;
+	(void)fds;
+	(void)to;
+	return ENDED(body, struct ipc_admin, who) && ENDED(body, struct ipc_admin, text);
 }
 
 static bool
@@ -148,8 +225,13 @@ answer_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 /* What bounds alone cannot say. */
 static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds,
 					  enum ipc_role to) = {
+    [IPC_BOOKS] = books_fit,
     [IPC_TALLY] = tally_fits,
     [IPC_POLICY] = policy_fits,
+    [IPC_ORDER] = order_fits,
+    [IPC_KILL] = kill_fits,
+    [IPC_PROCESSES] = processes_fit,
+    [IPC_ADMIN] = admin_fits,
     [IPC_AUTH_ASK] = ask_fits,
     [IPC_CHECK] = ask_fits,
     [IPC_CHECKED] = answer_fits,

@@ -169,8 +169,8 @@ head_fits(const struct books_head *h, size_t size)
 	       layout_of(h->capacity, h->ring_size).total == size;
 }
 
-struct books *
-books_map(int fd, int bell)
+static struct books *
+map(int fd, int bell, int protection)
 {
 	struct books_head *head;
 	struct layout l;
@@ -179,7 +179,7 @@ books_map(int fd, int bell)
 
 	if (fstat(fd, &st) < 0 || st.st_size < (off_t)PAGE)
 		return NULL;
-	head = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	head = mmap(NULL, (size_t)st.st_size, protection, MAP_SHARED, fd, 0);
 	if (head == MAP_FAILED)
 		return NULL;
 	b = head_fits(head, (size_t)st.st_size) ? calloc(1, sizeof(*b)) : NULL;
@@ -211,8 +211,23 @@ books_map(int fd, int bell)
 	b->bell = bell;
 	/* a ledger that was restarted goes on where the last one stopped */
 	b->heard = b->done = atomic_load_explicit(&head->tail, memory_order_acquire);
-	books_keep(b, atomic_load_explicit(&head->kept, memory_order_relaxed));
 	return b;
+}
+
+struct books *
+books_map(int fd, int bell)
+{
+	struct books *b = map(fd, bell, PROT_READ | PROT_WRITE);
+
+	if (b != NULL)
+		books_keep(b, atomic_load_explicit(&b->head->kept, memory_order_relaxed));
+	return b;
+}
+
+struct books *
+books_view(int fd)
+{
+	return map(fd, -1, PROT_READ);
 }
 
 void
@@ -666,6 +681,30 @@ card_string(const struct books *b, const struct card *c, enum card_string which,
 		memcpy(buf + here, long_string(b, c, which) + here, len - here);
 	buf[len] = '\0';
 	return len;
+}
+
+static bool
+is_live(const struct card *c)
+{
+	uint8_t state = atomic_load_explicit(&c->state, memory_order_acquire);
+
+	/* what has told its end waits for the ledger only */
+	return (state == CARD_OPEN || state == CARD_STARTED) && c->end_ns == 0;
+}
+
+bool
+card_look(const struct books *b, const struct card *c, struct card_seen *out)
+{
+	/* A card is zeroed before it is given out again, and its serial and start are another
+	 * session's then: what is still so behind the copy was so all the time. */
+	if (!is_live(c))
+		return false;
+	memcpy((void *)&out->card, (const void *)c, sizeof out->card);
+	for (int i = 0; i < (int)CARD_STRINGS; i++)
+		card_string(b, c, (enum card_string)i, out->strings[i]);
+	atomic_thread_fence(memory_order_acquire);
+	return is_live(c) && is_live(&out->card) && c->serial == out->card.serial &&
+	       c->start_ns == out->card.start_ns;
 }
 
 /* -- the id of a session -------------------------------------------------------------------- */

@@ -113,6 +113,9 @@ struct books; /* mapped view, one in each process */
 int books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t session_seed);
 /* Map it. bell: eventfd to ring the ledger's bell (worker) or to wait on (ledger); not owned. NULL: not books. */
 struct books *books_map(int fd, int bell);
+/* The same for reading only, of a descriptor that allows no more: control looks at cards and counters with
+ * books_next_open, books_counter, card_look, card_string, books_id, and never calls what writes. */
+struct books *books_view(int fd);
 void books_unmap(struct books *b);
 
 unsigned books_worker(const struct books *b);
@@ -180,6 +183,11 @@ struct card *books_next_open(struct books *b, uint32_t *at);
 uint64_t books_nonsense(const struct books *b);
 /* Copies into buf (255+1), returns the length. */
 size_t card_string(const struct books *b, const struct card *c, enum card_string which, char buf[256]);
+
+/* A copy of a card whose worker goes on writing, with its strings: one moment of one session. False: it is
+ * over, or another stands there by now. */
+struct card_seen { struct card card; char strings[3][256]; /* by enum card_string */ };
+bool card_look(const struct books *b, const struct card *c, struct card_seen *out);
 
 /* 14 characters of Crockford base32 (48 bits ms, 22 bits worker and serial) and NUL. */
 #define BOOKS_ID 15

@@ -541,6 +541,7 @@ static const struct plain_row plain_rows[] = {
     {"policy-load", "configuration", "change", "load", "\033[1m", "policy in force"},
     {"policy-refused", "configuration", "info", "keep", "\033[1;33m",
      "new policy refused, the old one stays"},
+    {"admin-action", "configuration", "info", "admin", "\033[1;36m", ""},
     {"worker-crash", "process", "end", "crash", "\033[1;31m", "a worker died"},
 };
 
@@ -591,6 +592,13 @@ record_plain_ecs(const struct record_plain *r, char *buf)
 		if (given(r->text)) {
 			LIT(&t, ",\"message\":");
 			put_string(&t, r->text, limit * 4);
+		}
+		if (given(r->user)) {
+			LIT(&t, ",\"user\":{\"name\":");
+			put_string(&t, r->user, limit);
+			LIT(&t, ",\"id\":");
+			put_string(&t, r->user_id, 16);
+			text_put_char(&t, '}');
 		}
 		put_observer(&t, r->hostname, r->version, NULL);
 		put_policy(&t, r->policy_name, r->policy_hash, NULL, limit);
@@ -899,6 +907,12 @@ record_plain_short(const struct record_plain *r, char *buf)
 
 	text_init(&l.t, buf, RECORD_MAX);
 	say_head(&l, r->at_ns, row->word, row->colour);
+	if (given(r->user)) {
+		say_name(&l, r->user, strlen(r->user));
+		say(&l, ": ");
+		say_sentence(&l, given(r->text) ? r->text : "");
+		return line_end(&l);
+	}
 	say(&l, row->said);
 	if (given(r->policy_name)) {
 		say(&l, ": ");

@@ -43,6 +43,7 @@ const char *record_action(enum books_event e); /* "session-start", ... */
  * policy-refused, worker-crash, clock-step and so on. text: a sentence or NULL; outcome: "success" or "failure". */
 struct record_plain {
 	const char *action, *outcome, *reason, *text;
+	const char *user, *user_id; /* whose deed it was; NULL: nobody's */
 	int64_t at_ns;
 	const char *hostname, *version, *policy_name;
 	const uint8_t *policy_hash;

@@ -74,8 +74,8 @@ tally_create(uint32_t sessions)
 	return -1;
 }
 
-struct tally *
-tally_map(int fd)
+static struct tally *
+map(int fd, int protection)
 {
 	struct tally_head *head;
 	struct tally *t = NULL;
@@ -84,7 +84,7 @@ tally_map(int fd)
 
 	if (fstat(fd, &st) < 0 || st.st_size <= (off_t)HEAD_BYTES)
 		return NULL;
-	head = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	head = mmap(NULL, (size_t)st.st_size, protection, MAP_SHARED, fd, 0);
 	if (head == MAP_FAILED)
 		return NULL;
 	slots = ((uint64_t)st.st_size - HEAD_BYTES) / sizeof(uint64_t);
@@ -101,6 +101,18 @@ tally_map(int fd)
 	t->mask = (uint32_t)slots - 1;
 	memcpy(t->key, head->key, sizeof(t->key));
 	return t;
+}
+
+struct tally *
+tally_map(int fd)
+{
+	return map(fd, PROT_READ | PROT_WRITE);
+}
+
+struct tally *
+tally_view(int fd)
+{
+	return map(fd, PROT_READ);
 }
 
 void

@@ -20,6 +20,7 @@ struct tally;
 
 int tally_create(uint32_t sessions); /* memfd, -1 and errno */
 struct tally *tally_map(int fd);
+struct tally *tally_view(int fd); /* for reading only */
 void tally_unmap(struct tally *t);
 
 enum tally_refusal { TALLY_OK, TALLY_TOTAL, TALLY_SOURCE, TALLY_HANDSHAKES };

@@ -71,6 +71,9 @@ session_free(struct session *s)
 		walk.rejudge_at = s->next;
 	if (walk.progress_at == s)
 		walk.progress_at = s->next;
+	for (struct sweep *w = walk.sweeps; w != NULL; w = w->next)
+		if (w->at == s)
+			w->at = s->next;
 	free(s->identity);
 	*s->link = s->next;
 	if (s->next != NULL)
@@ -434,6 +437,24 @@ session_rejudge_all(void)
 	walk.revoked = 0;
 	walk.rejudge_at = walk.sessions;
 	turn_ask(&turn, rejudge_some);
+}
+
+void
+sweep_enter(struct sweep *w)
+{
+	w->at = walk.sessions;
+	w->next = walk.sweeps;
+	walk.sweeps = w;
+}
+
+void
+sweep_leave(struct sweep *w)
+{
+	struct sweep **at = &walk.sweeps;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
 }
 
 void

@@ -64,6 +64,11 @@ struct bind_door {
 enum bind_state { BIND_NONE, BIND_SEEKS, BIND_WAITS, BIND_CALLED };
 
 struct session;
+struct sweep {
+	struct session *at; /* NULL: all were seen */
+	struct turn turn;
+	struct sweep *next;
+};
 struct approach {
 	struct session *session;
 	/* what came from the client: in[used, len) is not consumed yet */
@@ -165,8 +170,18 @@ struct walk {
 	struct session *rejudge_at;
 	uint32_t revoked;
 	void (*rejudged)(void); /* all are done */
+	struct sweep *sweeps;
 };
 extern struct walk walk;
+
+/* Only this process writes its counters. */
+static inline void
+walk_count(enum books_counter which, uint64_t n)
+{
+	_Atomic uint64_t *c = books_counter(walk.books, which);
+
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 /* A new client; fd is the walk's from now on. */
 void session_begin(struct listener *from, int fd, const struct endpoint *client);
@@ -180,6 +195,9 @@ void session_rejudge_all(void);
 void session_stop_all(enum ending why);
 /* The server drains: whoever waits for the peer of a BIND ends with `shutdown`. */
 void session_close_doors(void);
+/* One who goes through all sessions, some a round: the next to look at moves on when that one goes. */
+void sweep_enter(struct sweep *w);
+void sweep_leave(struct sweep *w);
 struct session *session_of_timer(struct timer *t);
 /* A message is not whole yet: STEP_NEXT, look again, there may be more; STEP_WAIT; or STEP_OVER (the client
  * left: client-closed or client-reset). */

@@ -23,17 +23,18 @@ enum ipc_role {
 
 enum ipc_type {
 	IPC_NONE,
-	/* parent -> worker, ledger */
-	IPC_BOOKS,	  /* ipc_books; 2 fds: books memfd, bell eventfd. worker: its own; ledger: one per worker */
+	/* parent -> worker, ledger, control */
+	IPC_BOOKS,	  /* ipc_books; 2 fds: books memfd, bell eventfd. worker: its own; ledger: one per worker.
+			   * control: 1 fd, the memfd for reading only */
 	IPC_TALLY,	  /* empty; tally memfd (shared limits); to the ledger also the memfd of its
-			   * desk, see ledger.h. worker: 1 fd, ledger: 2 */
+			   * desk, see ledger.h. worker: 1 fd, ledger: 2; control: 1, for reading only */
 	IPC_QUOTAS,	  /* empty; 1 fd: the memfd of books/quota.h. worker, ledger */
 	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
 	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd; to a worker a third: the memfd in which
 			   * it counts under this policy (books/hits.h). worker, ledger, authenticator, control */
 	IPC_START,	  /* empty: begin accepting. worker */
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
-	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash */
+	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash; control: forget them */
 	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
 	IPC_POLICY_REFUSED, /* ipc_compiled: a reload that failed; the old policy stays. ledger */
 	/* parent -> control */
@@ -61,9 +62,20 @@ enum ipc_type {
 	/* authenticator -> checker and back: one at a time */
 	IPC_CHECK,   /* ipc_auth_ask and its bytes; ticket: the authenticator's own; for a hash: token */
 	IPC_CHECKED, /* ipc_auth_answer and its bytes */
+	/* people's wishes: control -> parent, and what came of them */
+	IPC_DOOR,	  /* ipc_door; 1 fd that listens: the control socket, or the metrics page. parent -> control */
+	IPC_ORDER,	  /* ipc_order. control -> parent */
+	IPC_ANSWER_TEXT,  /* ipc_answer_text and text: part of the problems of a reload. parent -> control */
+	IPC_ANSWER,	  /* ipc_answer: the order is done, or why not. parent -> control */
+	IPC_PROCESSES,	  /* ipc_processes: the answer to ORDER_STATUS. parent -> control */
+	IPC_KILL,	  /* ipc_kill: end these sessions. parent -> worker */
+	IPC_KILLED,	  /* ipc_killed. worker -> parent */
+	IPC_PREVIEW,	  /* ipc_preview; 2 fds as IPC_POLICY: how many sessions would this end? parent -> worker */
+	IPC_PREVIEWED,	  /* ipc_killed. worker -> parent */
+	IPC_ADMIN,	  /* ipc_admin: a record of what was ordered. parent -> ledger */
 	/* worker, ledger -> parent */
 	IPC_READY,	  /* empty */
-	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger */
+	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger, control */
 	IPC_AUDIT_STATE,  /* ipc_audit_state. ledger */
 	IPC_BOOKS_CLOSED, /* ipc_books: all is written of this dead worker. ledger */
 	/* compile -> parent */
@@ -131,8 +143,71 @@ struct ipc_secrets { uint32_t which; /* enum ipc_secrets_file */ uint32_t genera
 
 struct ipc_compiled { uint32_t ok; uint32_t errors, warnings, rules; uint8_t hash[32]; };
 
+enum ipc_door_kind { DOOR_CONTROL = 1, DOOR_METRICS };
+struct ipc_door { uint32_t kind; struct endpoint at; /* metrics: as really bound */ };
+
+/* Texts within these are NUL-terminated. */
+enum ipc_order_what {
+	ORDER_STATUS = 1, ORDER_RELOAD, ORDER_PREVIEW, ORDER_DRAIN, ORDER_REOPEN, ORDER_KILL,
+	ORDER_NOTE /* nothing is to be done: `what` was refused with `why`, record it; no answer */
+};
+enum ipc_kill_by { KILL_ID = 1, KILL_USER, KILL_RULE };
+#define IPC_KILL_RULES 64
+struct ipc_kill {
+	uint64_t ticket;
+	uint32_t by;	     /* enum ipc_kill_by */
+	uint32_t rule_count; /* a rule has a number in each policy that a session may have started under */
+	struct { uint32_t generation; int32_t rule; } rules[IPC_KILL_RULES];
+	char id[16], user[256];
+};
+struct ipc_order {
+	uint64_t ticket; /* control's own; comes back */
+	uint32_t what;	 /* enum ipc_order_what */
+	uint32_t uid;	 /* whose wish it is */
+	char who[64];	 /* the name of that account */
+	char words[256]; /* the command as it was given, for the record */
+	char why[128];	 /* ORDER_NOTE: why it was refused */
+	struct ipc_kill kill; /* ORDER_KILL; its ticket is the parent's business */
+};
+struct ipc_answer_text { uint64_t ticket; };
+enum ipc_answer_result { ANSWER_DONE = 1, ANSWER_FAILED, ANSWER_BUSY, ANSWER_DRAINING };
+struct ipc_answer {
+	uint64_t ticket;
+	uint32_t result;    /* enum ipc_answer_result */
+	uint32_t error;	    /* errno of ANSWER_FAILED, 0: the files have errors */
+	uint32_t sessions;  /* that ended, or would end */
+	uint32_t errors, warnings, rules;
+	uint32_t within_ms; /* ORDER_DRAIN */
+	uint8_t hash[32];
+	uint32_t reserved;
+};
+enum ipc_process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_READY };
+struct ipc_process {
+	uint32_t role, index; /* enum ipc_role */
+	int32_t pid;
+	uint32_t state;	  /* enum ipc_process_state */
+	uint32_t restarts, reserved;
+	int64_t started_ns; /* wall */
+};
+#define IPC_PROCESSES_MAX 80
+struct ipc_processes {
+	uint64_t ticket;
+	int64_t loaded_ns; /* wall, the policy in force */
+	uint32_t generation;
+	uint32_t reloads_taken, reloads_refused; /* since the start */
+	uint32_t audit_state, audit_error;	 /* as ipc_audit_state */
+	uint32_t draining;
+	uint32_t reserved;
+	uint32_t count;
+	struct ipc_process list[IPC_PROCESSES_MAX]; /* the parent first */
+};
+struct ipc_killed { uint64_t ticket; uint32_t sessions; uint32_t reserved; };
+struct ipc_preview { uint64_t ticket; };
+struct ipc_admin { uint32_t uid; uint32_t success; char who[64]; char text[512]; };
+
 /* The true length of ipc_listeners with so many in its list; longer or shorter ones are illegal. */
 size_t ipc_listeners_length(uint32_t count);
+size_t ipc_processes_length(uint32_t count); /* the same */
 
 #define IPC_MAX_BODY (136 * 1024) /* two GSSAPI tokens of 64 KiB, and more */
 #define IPC_MAX_TEXT 16384

@@ -14,7 +14,8 @@ static const struct row {
 	unsigned min_fds, max_fds;
 } rows[] = {
     {IPC_BOOKS, TO(PARENT), TO(WORKER) | TO(LEDGER), 8, 8, 2, 2},
-    {IPC_TALLY, TO(PARENT), TO(WORKER), 0, 0, 1, 1},
+    {IPC_BOOKS, TO(PARENT), TO(CONTROL), 8, 8, 1, 1},
+    {IPC_TALLY, TO(PARENT), TO(WORKER) | TO(CONTROL), 0, 0, 1, 1},
     {IPC_TALLY, TO(PARENT), TO(LEDGER), 0, 0, 2, 2},
     {IPC_QUOTAS, TO(PARENT), TO(WORKER) | TO(LEDGER), 0, 0, 1, 1},
     {IPC_POLICY, TO(PARENT), TO(WORKER), 8, 8, 3, 3},
@@ -25,11 +26,11 @@ static const struct row {
     {IPC_HITS_ADDED, TO(CONTROL), TO(PARENT), 8, 8, 0, 0},
     {IPC_START, TO(PARENT), TO(WORKER), 0, 0, 0, 0},
     {IPC_DRAIN, TO(PARENT), TO(WORKER) | TO(LEDGER) | TO(AUTHENTICATOR) | TO(CONTROL), 4, 4, 0, 0},
-    {IPC_WORKER_GONE, TO(PARENT), TO(LEDGER), 12, 12, 0, 0},
+    {IPC_WORKER_GONE, TO(PARENT), TO(LEDGER) | TO(CONTROL), 12, 12, 0, 0},
     {IPC_AUDIT_FILE, TO(PARENT), TO(LEDGER), 0, 0, 1, 1},
     {IPC_POLICY_REFUSED, TO(PARENT), TO(LEDGER), 48, 48, 0, 0},
     {IPC_READY, TO(WORKER) | TO(LEDGER) | TO(AUTHENTICATOR) | TO(CONTROL), TO(PARENT), 0, 0, 0, 0},
-    {IPC_POLICY_TAKEN, TO(WORKER) | TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
+    {IPC_POLICY_TAKEN, TO(WORKER) | TO(LEDGER) | TO(CONTROL), TO(PARENT), 8, 8, 0, 0},
     {IPC_AUDIT_STATE, TO(LEDGER), TO(PARENT), 16, 16, 0, 0},
     {IPC_BOOKS_CLOSED, TO(LEDGER), TO(PARENT), 8, 8, 0, 0},
     {IPC_AUTH_CHANNEL, TO(PARENT), TO(WORKER) | TO(AUTHENTICATOR), 8, 8, 1, 1},
@@ -40,6 +41,13 @@ static const struct row {
     {IPC_CHECKER, TO(NURSERY), TO(AUTHENTICATOR), 16, 16, 1, 1},
     {IPC_CHECKER_GONE, TO(NURSERY), TO(AUTHENTICATOR), 16, 16, 0, 0},
     {IPC_SECRETS, TO(NURSERY), TO(AUTHENTICATOR), 8, 8, 0, 1},
+    {IPC_DOOR, TO(PARENT), TO(CONTROL), 24, 24, 1, 1},
+    {IPC_ANSWER_TEXT, TO(PARENT), TO(CONTROL), 9, 8 + 16384, 0, 0},
+    {IPC_ANSWER, TO(PARENT), TO(CONTROL), 72, 72, 0, 0},
+    {IPC_KILLED, TO(WORKER), TO(PARENT), 16, 16, 0, 0},
+    {IPC_PREVIEW, TO(PARENT), TO(WORKER), 8, 8, 2, 2},
+    {IPC_PREVIEWED, TO(WORKER), TO(PARENT), 16, 16, 0, 0},
+    {IPC_ADMIN, TO(PARENT), TO(LEDGER), 584, 584, 0, 0},
     {IPC_PROBLEMS, TO(COMPILE), TO(PARENT), 1, 16384, 0, 0},
 };
 
@@ -286,11 +294,100 @@ test_answer(void)
 }
 
 static bool
+body_legal(enum ipc_type type, const void *body, size_t len, unsigned from, unsigned to)
+{
+	static struct packet p;
+
+	build(&p, type, body, len);
+	return legal(&p, 0, from, to);
+}
+
+static void
+test_kill(void)
+{
+	struct ipc_kill k = {.by = KILL_USER, .user = "ann"};
+
+#define LEGAL() body_legal(IPC_KILL, &k, sizeof k, ROLE_PARENT, ROLE_WORKER)
+	CU_ASSERT(LEGAL());
+	CU_ASSERT_FALSE(body_legal(IPC_KILL, &k, sizeof k, ROLE_CONTROL, ROLE_WORKER));
+	CU_ASSERT_FALSE(body_legal(IPC_KILL, &k, sizeof k - 1, ROLE_PARENT, ROLE_WORKER));
+	for (uint32_t by = 0; by <= KILL_RULE + 1; by++) {
+		k.by = by;
+		CU_ASSERT_EQUAL(LEGAL(), by >= KILL_ID && by <= KILL_RULE);
+	}
+	k = (struct ipc_kill){.by = KILL_RULE, .rule_count = IPC_KILL_RULES};
+	CU_ASSERT(LEGAL());
+	k.rule_count++;
+	CU_ASSERT_FALSE(LEGAL());
+	k = (struct ipc_kill){.by = KILL_ID};
+	memset(k.id, 'A', sizeof k.id); /* no end */
+	CU_ASSERT_FALSE(LEGAL());
+	k = (struct ipc_kill){.by = KILL_USER};
+	memset(k.user, 'A', sizeof k.user);
+	CU_ASSERT_FALSE(LEGAL());
+#undef LEGAL
+}
+
+static void
+test_order(void)
+{
+	struct ipc_order o = {.what = ORDER_STATUS};
+
+#define LEGAL() body_legal(IPC_ORDER, &o, sizeof o, ROLE_CONTROL, ROLE_PARENT)
+	CU_ASSERT(LEGAL());
+	CU_ASSERT_FALSE(body_legal(IPC_ORDER, &o, sizeof o, ROLE_WORKER, ROLE_PARENT));
+	for (uint32_t what = 0; what <= ORDER_NOTE + 1; what++) {
+		o.what = what;
+		o.kill.by = KILL_ID;
+		CU_ASSERT_EQUAL(LEGAL(), what >= ORDER_STATUS && what <= ORDER_NOTE);
+	}
+	o = (struct ipc_order){.what = ORDER_KILL}; /* of what? */
+	CU_ASSERT_FALSE(LEGAL());
+	o.kill.by = KILL_USER;
+	CU_ASSERT(LEGAL());
+	memset(o.kill.user, 'A', sizeof o.kill.user);
+	CU_ASSERT_FALSE(LEGAL());
+	for (int which = 0; which < 3; which++) {
+		o = (struct ipc_order){.what = ORDER_DRAIN};
+		memset(which == 0   ? o.who
+		       : which == 1 ? o.words
+				    : o.why,
+		       'A',
+		       which == 0   ? sizeof o.who
+		       : which == 1 ? sizeof o.words
+				    : sizeof o.why);
+		CU_ASSERT_FALSE(LEGAL());
+	}
+#undef LEGAL
+}
+
+static void
+test_processes(void)
+{
+	static struct ipc_processes p;
+
+	CU_ASSERT_EQUAL(ipc_processes_length(0), 48);
+	CU_ASSERT_EQUAL(ipc_processes_length(IPC_PROCESSES_MAX), sizeof p);
+	for (uint32_t n = 0; n <= IPC_PROCESSES_MAX; n++) {
+		p.count = n;
+		CU_ASSERT(body_legal(IPC_PROCESSES, &p, ipc_processes_length(n), ROLE_PARENT,
+				     ROLE_CONTROL));
+		CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, &p, ipc_processes_length(n) - 1,
+					   ROLE_PARENT, ROLE_CONTROL));
+		CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, &p, ipc_processes_length(n + 1),
+					   ROLE_PARENT, ROLE_CONTROL));
+	}
+	p.count = UINT32_MAX;
+	CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, &p, sizeof p, ROLE_PARENT, ROLE_CONTROL));
+}
+
+static bool
 has_row(int type)
 {
 	/* these have tests of their own */
 	if (type == IPC_LISTENERS || type == IPC_COMPILED || type == IPC_AUTH_ASK ||
-	    type == IPC_AUTH_ANSWER || type == IPC_CHECK || type == IPC_CHECKED)
+	    type == IPC_AUTH_ANSWER || type == IPC_CHECK || type == IPC_CHECKED ||
+	    type == IPC_ORDER || type == IPC_KILL || type == IPC_PROCESSES)
 		return true;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].type == (enum ipc_type)type)
@@ -327,6 +424,9 @@ main(void)
 	    {"compiled", test_compiled},
 	    {"ask", test_ask},
 	    {"answer", test_answer},
+	    {"kill", test_kill},
+	    {"order", test_order},
+	    {"processes", test_processes},
 	    {"heads", test_heads},
 	    {"table", test_table},
 	    CU_TEST_INFO_NULL,
