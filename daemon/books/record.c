@@ -887,6 +887,10 @@ record_short(const struct record *r, char *buf)
 	}
 	if (r->event == EVENT_START)
 		say_protocol(&l, r->card);
+	if (r->event == EVENT_BIND_LISTEN) {
+		say(&l, "at ");
+		say_endpoint(&l, &r->card->nat, r->card->nat_port);
+	}
 	if (e->tells & TELL_BYTES)
 		say_amounts(&l, r);
 	if (given(r->ending)) {

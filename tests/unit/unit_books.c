@@ -92,6 +92,28 @@ test_destinations(void)
 	pair_close(&p);
 }
 
+/* What a door expected stays, while its card goes on; each card has its own. */
+static void
+test_doors(void)
+{
+	struct pair p = pair_open(1, 100);
+	struct card *a = card_take(p.worker, 1), *b = card_take(p.worker, 2);
+	struct books_heard h;
+
+	card_door(p.worker, a)->expected = addr_loopback4;
+	card_door(p.worker, a)->port = 21;
+	card_door(p.worker, b)->expected = addr_loopback6;
+	card_door(p.worker, b)->port = 22;
+	books_tell(p.worker, a, EVENT_BIND_LISTEN);
+	a->destination = addr_any4;
+	CU_ASSERT_TRUE_FATAL(books_hear(p.ledger, &h));
+	CU_ASSERT_EQUAL(h.event, EVENT_BIND_LISTEN);
+	CU_ASSERT_TRUE(addr_equal(&card_door(p.ledger, h.card)->expected, &addr_loopback4));
+	CU_ASSERT_EQUAL(card_door(p.ledger, h.card)->port, 21);
+	CU_ASSERT_EQUAL(card_door(p.worker, b)->port, 22);
+	pair_close(&p);
+}
+
 static void
 test_head(void)
 {
@@ -631,6 +653,7 @@ main(void)
 {
 	static CU_TestInfo tests[] = {{"head", test_head},
 				      {"destinations", test_destinations},
+				      {"doors", test_doors},
 				      {"not books", test_not_books},
 				      {"one life", test_one_life},
 				      {"exhaustion", test_exhaustion},

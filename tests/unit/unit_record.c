@@ -419,6 +419,11 @@ test_progress(void)
 	CU_ASSERT_TRUE(has(j, "event.action", "bind-accept"));
 	CU_ASSERT_TRUE(has(j, "event.id", "078TJJH1W84005-7"));
 	CU_ASSERT_TRUE(has(j, "destination.ip", "10.9.8.7"));
+	CU_ASSERT_PTR_NULL(member_of(j, "socks.strangers"));
+	json_decref(j);
+	c->strangers = 3;
+	j = told(c, EVENT_END, "target-closed");
+	CU_ASSERT_EQUAL(json_integer_value(member_of(j, "socks.strangers")), 3);
 	json_decref(j);
 	card_drop(books, c);
 }
@@ -445,6 +450,11 @@ test_short_events(void)
 	CU_ASSERT_STRING_EQUAL(line, "03:33:20 still 10.20.3.4:52114 alice > erp.corp.example:443"
 				     "                rule fin-erp          1 KiB up, 1 KiB down, "
 				     "15 min\n");
+	r.event = EVENT_BIND_LISTEN;
+	record_short(&r, line);
+	CU_ASSERT_STRING_EQUAL(line, "03:33:20 door  10.20.3.4:52114 alice > erp.corp.example:443"
+				     "                rule fin-erp          at "
+				     "192.0.2.17:40112\n");
 	card_drop(books, c);
 }
 
