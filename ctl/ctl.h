@@ -25,7 +25,7 @@ struct ctl_option {
 };
 
 #define CTL_OPTIONS 32 /* of one command, common ones included */
-#define CTL_OPERANDS 8
+#define CTL_OPERANDS 1024 /* files, for one */
 
 struct ctl_call;
 struct ctl_command {
@@ -86,6 +86,7 @@ int explain_run(struct ctl_call *call);
 int lint_run(struct ctl_call *call);
 int show_run(struct ctl_call *call);
 int test_run(struct ctl_call *call);
+int verify_run(struct ctl_call *call);
 int help_run(struct ctl_call *call);
 int settings_run(struct ctl_call *call);
 int table_run(struct ctl_call *call);

@@ -66,6 +66,11 @@ static const struct ctl_option reload_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option verify_options[] = {
+    {"key", 0, "HEX", "the first key must begin with these digits, 16 or more"},
+    {NULL, 0, NULL, NULL},
+};
+
 const struct ctl_command ctl_commands[] = {
     {"check", "", "check the files and tell every error",
      "Checks a sallyport.conf or a policy with everything it includes, and runs its\n"
@@ -132,6 +137,13 @@ const struct ctl_command ctl_commands[] = {
      "Makes the running server open its audit file again, after that was moved away.\n"
      "For operators.",
      live_options, 0, 0, reopen_run},
+    {"verify", "FILE...", "whether a ledger is as it was written",
+     "Reads audit files, in order of rotation, and says that they are whole, or names the\n"
+     "first line that was changed, cut, moved, removed or added, and how much is proven\n"
+     "all the same. '-' is standard input. The keys are in the files: compare one with\n"
+     "the log of the server, where it told the key, by --key.\n"
+     "Exit status 0 if the ledger is whole, 1 if not, 2 if it could not be read.",
+     verify_options, 1, CTL_OPERANDS, verify_run},
     {"settings", "[NAME]", "every setting of sallyport.conf, with its default",
      "Lists the settings of sallyport.conf: name, type, default, bounds and meaning;\n"
      "with NAME that one, or the section of that name.",

@@ -31,9 +31,10 @@ hash_of(const void *a, size_t a_len, const void *b, size_t b_len, uint8_t out[CH
 }
 
 void
-chain_begin(struct chain *c)
+chain_begin(struct chain *c, const uint8_t prev[CHAIN_PREV])
 {
-	memcpy(c->root, c->last, sizeof c->root);
+	memset(c->root, 0, sizeof c->root);
+	memcpy(c->root, prev, CHAIN_PREV);
 }
 
 void

@@ -152,7 +152,7 @@ desk_lay(struct desk *d, size_t len, const struct desk_effect *e)
 	if (s->len == 0)
 		s->before = with.chain;
 	if (with.begins_key)
-		chain_begin(&with.chain);
+		chain_begin(&with.chain, with.chain.last);
 	chain_add(&with.chain, s->lines + s->len, len - 1);
 	make_so(s, s->len + (uint32_t)len, &with);
 }
@@ -214,7 +214,7 @@ look_again(const struct shared *s, uint32_t end, struct chain *chain)
 			continue;
 		}
 		if (chain_parse(p, len, &tail) && (tail.has & CHAIN_HAS_KEY) != 0)
-			chain_begin(chain);
+			chain_begin(chain, chain->last);
 		chain_add(chain, p, len);
 	}
 	return lost;

@@ -44,6 +44,9 @@ _sallyctl() {
 	elif [ -z "$words" ]; then
 		case $command in
 		help) words=$(_sallyctl_commands "$program") ;;
+		verify)
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			return ;;
 		show) words=$(_sallyctl_rules "$program" "$file") ;;
 		settings) words=$("$program" settings 2>/dev/null | sed -n 's/^\([a-z][a-z.-]*\)  .*/\1/p') ;;
 		table)

@@ -8,7 +8,7 @@
  *
  * prev: the first 8 bytes of the SHA-256 of the line before, without its newline; zeros if there is none.
  * root: SHA-256(root of the line before, SHA-256(line before)), as of the line before the checkpoint; it begins, at
- *       the line that tells the key, with the SHA-256 of the line before that.
+ *       the line that tells the key, with that line's prev and zeros behind it.
  * signature: Ed25519 by that key, of the line's bytes before `,"signature"`.
  */
 #ifndef WIRE_CHAIN_H
@@ -30,8 +30,8 @@ struct chain {
 	uint8_t last[CHAIN_HASH]; /* its SHA-256 */
 	uint8_t root[CHAIN_HASH];
 };
-/* The next line is the first under a new key. */
-void chain_begin(struct chain *c);
+/* The next line is the first under a new key, and this its prev. */
+void chain_begin(struct chain *c, const uint8_t prev[CHAIN_PREV]);
 /* `len` without the newline. */
 void chain_add(struct chain *c, const char *line, size_t len);
 
