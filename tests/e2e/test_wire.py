@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from harness import socks
 from harness.net import fresh_address
 from harness.targets import hold
 from harness.socks import greeting, request4, request5
