@@ -103,7 +103,8 @@ fault_of(const struct socks_request *r, uint8_t rsv)
 		return FAULT_RSV;
 	if (r->command < SOCKS_CONNECT || r->command > SOCKS_UDP)
 		return FAULT_COMMAND;
-	return r->kind == NAME_BAD ? FAULT_NAME : FAULT_NONE;
+	/* The address of UDP ASSOCIATE means nothing, and PySocks sends the name "0". */
+	return r->kind == NAME_BAD && r->command != SOCKS_UDP ? FAULT_NAME : FAULT_NONE;
 }
 
 enum decode

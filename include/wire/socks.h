@@ -76,7 +76,8 @@ enum decode socks5_greeting_decode(const uint8_t *buf, size_t len, struct socks5
 void socks5_method_reply(uint8_t out[SOCKS5_METHOD_REPLY], uint8_t method);
 
 /* VER CMD RSV ATYP ...: faults RSV, COMMAND and NAME are found on the whole request, ATYP at byte 4,
- * VERSION at byte 1. Precedence when several apply: VERSION, RSV, ATYP, COMMAND, NAME. */
+ * VERSION at byte 1. Precedence when several apply: VERSION, RSV, ATYP, COMMAND, NAME. A bad name of UDP ASSOCIATE is
+ * none: kind NAME_BAD, and only the port is of use. */
 enum decode socks5_request_decode(const uint8_t *buf, size_t len, struct socks_request *out, size_t *used);
 /* at NULL: 0.0.0.0:0. Returns bytes written (10 or 22). */
 #define SOCKS5_REPLY_MAX 22

@@ -266,7 +266,7 @@ def test_the_announced_address_is_not_trusted(daemon, udp_targets):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    for host in ("127.77.7.7", "some.where.test"):
+    for host in ("127.77.7.7", "some.where.test", b"0", b"127.1", b"\0\xff", b"::"):
         with Association(daemon, announce=(host, 0)) as a:
             assert a.ask(b"x", target.at) == b"x"
     with Association(daemon, announce=("127.77.7.7", port)) as a, \

@@ -147,6 +147,8 @@ static const struct row rows[] = {
      80, NAME_BAD, NULL},
     {"empty name", BYTES("\5\1\0\3\0\0\120"), DECODE_BAD, FAULT_NAME, WHOLE(7), 1, 80, NAME_BAD,
      NULL},
+    {"a bad name of UDP ASSOCIATE is none", BYTES("\5\3\0\3\1\060\0\120"), DECODE_OK, FAULT_NONE,
+     WHOLE(8), 3, 80, NAME_BAD, NULL},
     {"NUL in name", BYTES("\5\1\0\3\24localhost\0.evil.test\0\120"), DECODE_BAD, FAULT_NAME,
      WHOLE(27), 1, 80, NAME_BAD, NULL},
     {"blank in name", BYTES("\5\1\0\3\3a b\0\120"), DECODE_BAD, FAULT_NAME, WHOLE(10), 1, 80,
