@@ -100,18 +100,43 @@ no_server(const struct live *l, int error)
 	return false;
 }
 
-static bool
-reach(struct live *l)
+/* 0, or why not. */
+static int
+try_reach(struct live *l)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 
 	if (strlen(l->path) >= sizeof at.sun_path)
-		return no_server(l, ENAMETOOLONG);
+		return ENAMETOOLONG;
 	memcpy(at.sun_path, l->path, strlen(l->path) + 1);
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l->fd == -1 || connect(l->fd, (struct sockaddr *)&at, sizeof at) == -1)
-		return no_server(l, errno);
-	return true;
+		return errno;
+	return 0;
+}
+
+static bool
+reach(struct live *l)
+{
+	int error = try_reach(l);
+
+	return error == 0 || no_server(l, error);
+}
+
+/* A server that may not be asked is one, too: that is told when it is asked. */
+bool
+live_there(const struct ctl_call *call, const char *socket)
+{
+	const char *given = option_value(call, "socket"), *path = given != NULL ? given : socket;
+	struct live l = {.call = call, .fd = -1};
+	int error = ENOENT;
+
+	if (path != NULL && path[0] != '\0') {
+		snprintf(l.path, sizeof l.path, "%s", path);
+		error = try_reach(&l);
+	}
+	live_close(&l);
+	return error != ENOENT && error != ECONNREFUSED;
 }
 
 bool

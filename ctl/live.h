@@ -32,6 +32,13 @@ int live_verdict(const struct live *l, const json_t *last);
 /* Another request on the same connection; false: told. */
 bool live_again(struct live *l, const struct control_request *r);
 void live_close(struct live *l);
+/* Is there a server behind the call's socket, or that of the settings (NULL: none)? Says nothing. */
+bool live_there(const struct ctl_call *call, const char *socket);
+/*
+ * Reloads; what is to be told (the server's problems, too) goes to out. CTL_YES: the server has taken it; CTL_NO: it
+ * refused; CTL_FAILED: it could not be asked (told).
+ */
+int live_reload(const struct ctl_call *call, bool preview, struct buffer *out);
 
 /* Takes --user, --rule and their like from the options into the request; false: told. */
 bool live_field(const struct ctl_call *call, struct control_request *r, enum control_field f);

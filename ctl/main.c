@@ -71,6 +71,12 @@ static const struct ctl_option verify_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option table_options[] = {
+    {"no-reload", 0, NULL, "replace: leave the running server alone"},
+    LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
 const struct ctl_command ctl_commands[] = {
     {"check", "", "check the files and tell every error",
      "Checks a sallyport.conf or a policy with everything it includes, and runs its\n"
@@ -102,11 +108,12 @@ const struct ctl_command ctl_commands[] = {
      "test: is VALUE in the object NAME, and by which line? VALUE is an address or a\n"
      "prefix, the name of a host, tcp/443, a user or unix:GROUP, or a time.\n"
      "replace: FILE takes the place of the table that NAME reads, if the policy is good\n"
-     "with it; all errors of FILE are told. The table's mode and owner stay.\n"
+     "with it; all errors of FILE are told. The table's mode and owner stay. A running\n"
+     "server with a control socket (setting 'control') is told to reload.\n"
      "NAME is an object (with its section where several have the name: groups.staff, or\n"
      "@staff) or a table as the policy writes it (file:tables/feed.txt).\n"
      "Exit status 0 if VALUE is there or the table was replaced, 1 if not.",
-     NULL, 1, 3, table_run},
+     table_options, 1, 3, table_run},
     {"test", "", "run the tests that stand in the policy",
      "Runs the tests of the policy's tests section and shows what came out.\n"
      "Exit status 0 if all passed, 1 if one failed.",

@@ -74,12 +74,12 @@ put_refused(const struct ctl_call *call, bool preview, struct buffer *out)
 }
 
 int
-reload_run(struct ctl_call *call)
+live_reload(const struct ctl_call *call, bool preview, struct buffer *out)
 {
 	struct control_request r = {.command = CONTROL_RELOAD};
-	struct buffer problems = {0}, out = {0};
-	bool preview = option_on(call, "preview"), good;
+	struct buffer problems = {0};
 	struct live l;
+	bool good;
 	json_t *last;
 	int status;
 
@@ -90,17 +90,26 @@ reload_run(struct ctl_call *call)
 	good = json_object_get(last, "error") == NULL;
 	status = good ? CTL_YES : json_count(last, "errors") > 0 ? CTL_NO : live_verdict(&l, last);
 	if (status != CTL_FAILED && call->json)
-		put_json(last, &problems, &out);
+		put_json(last, &problems, out);
 	else if (status != CTL_FAILED) {
-		buffer_put(&out, problems.p, problems.len);
+		buffer_put(out, problems.p, problems.len);
 		if (good)
-			put_reloaded(call, last, preview, &out);
+			put_reloaded(call, last, preview, out);
 		else
-			put_refused(call, preview, &out);
+			put_refused(call, preview, out);
 	}
 	buffer_free(&problems);
 	json_decref(last);
 	live_close(&l);
+	return status;
+}
+
+int
+reload_run(struct ctl_call *call)
+{
+	struct buffer out = {0};
+	int status = live_reload(call, option_on(call, "preview"), &out);
+
 	return ctl_done(&out, status);
 }
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "ctl/ctl.h"
+#include "ctl/live.h"
 #include "rules/show.h"
 #include "rules/table.h"
 
@@ -248,25 +248,49 @@ lay_down(const char *path, const struct source *src)
 	return good;
 }
 
+/* "reload": what the server said, or null where none was asked. */
+static int
+tell_json(const struct ctl_call *call, const char *path, size_t entries, bool asks)
+{
+	struct buffer out = {0}, said = {0};
+	int status = asks ? live_reload(call, false, &said) : CTL_YES;
+
+	if (status == CTL_FAILED) { /* told */
+		buffer_free(&said);
+		return status;
+	}
+	buffer_puts(&out, "{\"replaced\":");
+	buffer_put_json(&out, path, strlen(path));
+	buffer_putf(&out, ",\"entries\":%zu,\"reload\":", entries);
+	if (asks)
+		buffer_put(&out, said.p, said.len - 1); /* without its line end */
+	else
+		buffer_puts(&out, "null");
+	buffer_puts(&out, "}\n");
+	buffer_free(&said);
+	return ctl_done(&out, status);
+}
+
 static int
 tell_replaced(const struct ctl_call *call, const struct rules_load *l, const char *path,
 	      const struct source *src)
 {
+	bool asks = !option_on(call, "no-reload") &&
+		    live_there(call, l->has_settings ? l->settings.control.socket : NULL);
 	struct buffer out = {0};
 	char count[COUNT_TEXT];
 	size_t n = table_entries(src);
+	int status = CTL_YES;
 
-	if (call->json) {
-		buffer_puts(&out, "{\"replaced\":");
-		buffer_put_json(&out, path, strlen(path));
-		buffer_putf(&out, ",\"entries\":%zu}\n", n);
-	} else {
-		problems_put(call, l, &out); /* warnings */
-		put_shown(&out, path);
-		buffer_putf(&out, " has %s entr%s now; a server takes it when it reloads\n",
-			    count_text(n, count), n == 1 ? "y" : "ies");
-	}
-	return ctl_done(&out, CTL_YES);
+	if (call->json)
+		return tell_json(call, path, n, asks);
+	problems_put(call, l, &out); /* warnings */
+	put_shown(&out, path);
+	buffer_putf(&out, " has %s entr%s now%s\n", count_text(n, count), n == 1 ? "y" : "ies",
+		    asks ? "" : "; a server takes it when it reloads");
+	if (asks)
+		status = live_reload(call, false, &out);
+	return ctl_done(&out, status);
 }
 
 static int

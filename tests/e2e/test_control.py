@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 
 import pytest
 
@@ -536,3 +537,38 @@ def test_no_control_section_no_process(daemons, echo):
     daemon = daemons()
     assert not [p for p in daemon.processes() if "control" in daemon.role(p)]
     assert net.alive(daemon.process.pid)
+
+
+# -- table replace ----------------------------------------------------------------
+
+def test_a_new_table_is_in_force_at_once(control, echo):
+    """The server that the settings name is told to reload; a bad table does not get that far."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as table:
+        table.write("192.0.2.1\n")
+    os.chmod(table.name, 0o644)
+    server = control(objects=f'networks: {{ closed = [ "file:{table.name}" ] }}',
+                     rules='no: { action = "deny"; to = "closed" }\n'
+                           'yes: { action = "allow"; to = "127.0.0.0/8"; from = "loopback" }')
+    assert server.daemon.client().connect5("127.0.0.1", echo.port).code == 0
+    new = os.path.join(server.daemon.folder, "new.txt")
+
+    def replace(text, *args, status=0):
+        with open(new, "w", encoding="ascii") as file:
+            file.write(text)
+        return server.run("table", "replace", "closed", new, "-c", server.daemon.config, *args,
+                          status=status)
+
+    assert "nothing was replaced" in replace("127.0.0.1/8\n", status=1)
+    assert server.daemon.client().connect5("127.0.0.1", echo.port).code == 0
+    told = replace("127.0.0.1\n192.0.2.1\n")
+    assert f"{table.name} has 2 entries now\n" in told and "reloaded: policy " in told
+    assert server.daemon.client().connect5("127.0.0.1", echo.port).code == 2
+    assert "a server takes it when it reloads" in replace("192.0.2.1\n", "--no-reload")
+    assert server.daemon.client().connect5("127.0.0.1", echo.port).code == 2
+    answer = json.loads(replace("192.0.2.1\n", "--json"))
+    assert answer["entries"] == 1 and answer["reload"]["rules"] == 2
+    assert server.daemon.client().connect5("127.0.0.1", echo.port).code == 0
+    server.daemon.stop()
+    answer = json.loads(replace("192.0.2.2\n", "--json"))  # a socket that nobody listens on
+    assert answer["reload"] is None
+    os.unlink(table.name)
