@@ -54,6 +54,7 @@ void options_help(const struct ctl_command *command, struct buffer *out);
 /* main.c */
 extern const struct ctl_command ctl_commands[];
 const struct ctl_command *command_find(const char *name);
+const char *nearest_command(const char *word); /* NULL: none is near */
 void usage_put(struct buffer *out); /* the tool's own --help */
 
 /* answer.c */

@@ -67,6 +67,7 @@ help_run(struct ctl_call *call)
 	const struct ctl_command *command = word != NULL ? command_find(word) : NULL;
 	struct buffer out = {0};
 	char code[8], shown[128];
+	const char *near;
 	struct text t;
 
 	if (word == NULL || command != NULL) {
@@ -77,6 +78,11 @@ help_run(struct ctl_call *call)
 	if (text == NULL) {
 		text_init(&t, shown, sizeof shown);
 		text_put_quoted(&t, word, strlen(word), 64);
+		near = nearest_command(word);
+		if (near != NULL)
+			return ctl_fail(call,
+					"no code and no command is called %s: did you mean '%s'?",
+					shown, near);
 		return ctl_fail(call, "no code and no command is called %s", shown);
 	}
 	put_code(call, code, text, &out);
@@ -134,6 +140,19 @@ is_of(const char *name, const char *wanted)
 	       (strncmp(name, wanted, len) == 0 && (name[len] == '\0' || name[len] == '.'));
 }
 
+static const char *
+nearest_setting(const char *word)
+{
+	const char *names[256];
+	const struct settings_row *r;
+	unsigned n = 0;
+
+	while (n + 1 < sizeof names / sizeof names[0] && (r = settings_row(n)) != NULL)
+		names[n++] = r->name;
+	names[n] = NULL;
+	return text_nearest(word, names);
+}
+
 int
 settings_run(struct ctl_call *call)
 {
@@ -142,6 +161,7 @@ settings_run(struct ctl_call *call)
 	struct buffer out = {0};
 	unsigned found = 0;
 	char shown[128];
+	const char *near;
 	struct text t;
 
 	if (call->json)
@@ -161,5 +181,8 @@ settings_run(struct ctl_call *call)
 	buffer_free(&out);
 	text_init(&t, shown, sizeof shown);
 	text_put_quoted(&t, wanted, strlen(wanted), 64);
+	near = nearest_setting(wanted);
+	if (near != NULL)
+		return ctl_fail(call, "no setting is called %s: did you mean '%s'?", shown, near);
 	return ctl_fail(call, "no setting is called %s", shown);
 }

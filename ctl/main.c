@@ -186,18 +186,25 @@ usage_put(struct buffer *out)
 			 "Exit status: 0 yes or clean, 1 no or findings, 2 could not be done.\n");
 }
 
-static int
-no_command(const char *word)
+const char *
+nearest_command(const char *word)
 {
-	const char *names[32], *near;
-	char shown[128];
-	struct text t;
+	const char *names[64];
 	size_t n = 0;
 
 	for (; ctl_commands[n].name != NULL && n + 1 < sizeof names / sizeof names[0]; n++)
 		names[n] = ctl_commands[n].name;
 	names[n] = NULL;
-	near = text_nearest(word, names);
+	return text_nearest(word, names);
+}
+
+static int
+no_command(const char *word)
+{
+	const char *near = nearest_command(word);
+	char shown[128];
+	struct text t;
+
 	text_init(&t, shown, sizeof shown);
 	text_put_quoted(&t, word, strlen(word), 64);
 	if (near != NULL)

@@ -305,9 +305,25 @@ put_json(const struct ctl_call *call, const struct rules_model *m, struct buffer
 
 /* ---- the command ---------------------------------------------------------------- */
 
-static bool
-names_are_known(const struct ctl_call *call, struct policy *policy)
+static const char *
+nearest_rule(const struct rules_model *m, const char *word)
 {
+	const char **names = calloc(m->rule_count + 1, sizeof *names), *near;
+
+	if (names == NULL)
+		abort();
+	for (size_t i = 0; i < m->rule_count; i++)
+		names[i] = m->rules[i].name;
+	near = text_nearest(word, names);
+	free(names);
+	return near;
+}
+
+static bool
+names_are_known(const struct ctl_call *call, const struct rules_model *m, struct policy *policy)
+{
+	const char *near;
+
 	for (unsigned i = 0; i < call->operand_count; i++) {
 		char shown[128];
 		struct text t;
@@ -316,7 +332,11 @@ names_are_known(const struct ctl_call *call, struct policy *policy)
 			continue;
 		text_init(&t, shown, sizeof shown);
 		text_put_quoted(&t, call->operands[i], strlen(call->operands[i]), 64);
-		ctl_fail(call, "no rule is called %s", shown);
+		near = nearest_rule(m, call->operands[i]);
+		if (near != NULL)
+			ctl_fail(call, "no rule is called %s: did you mean '%s'?", shown, near);
+		else
+			ctl_fail(call, "no rule is called %s", shown);
 		return false;
 	}
 	return true;
@@ -332,7 +352,7 @@ show_run(struct ctl_call *call)
 
 	if (!load_policy(call, &l, &policy))
 		return CTL_FAILED;
-	ok = names_are_known(call, policy);
+	ok = names_are_known(call, l.model, policy);
 	if (ok && call->json)
 		put_json(call, l.model, &out);
 	for (size_t i = 0; ok && !call->json && i < l.model->rule_count; i++)

@@ -131,12 +131,27 @@ why_from_except(const struct why *w)
 	put_words(w->out, &w->rule->from_except);
 }
 
+/* Where a name leads was not asked, as no rule could allow it; so a set's networks were not,
+ * either. */
+static bool
+is_unasked(const struct why *w, const struct model_set *set)
+{
+	bool networks = set->builtins != 0;
+
+	for (size_t i = 0; i < set->object_count; i++)
+		networks |= set->objects[i]->kind == OBJECT_NETWORK;
+	return w->address == NULL && networks;
+}
+
 static void
 why_to(const struct why *w)
 {
+	bool unasked = is_unasked(w, &w->rule->to);
+
 	put_destination(w);
-	buffer_puts(w->out, " is not in ");
+	buffer_puts(w->out, unasked ? " is no name of " : " is not in ");
 	put_words(w->out, &w->rule->to);
+	buffer_puts(w->out, unasked ? ", and is not looked up" : "");
 }
 
 static void
@@ -145,6 +160,7 @@ why_except(const struct why *w)
 	put_destination(w);
 	buffer_puts(w->out, " is in ");
 	put_words(w->out, &w->rule->except);
+	buffer_puts(w->out, is_unasked(w, &w->rule->except) ? ", or may lead there" : "");
 }
 
 static void

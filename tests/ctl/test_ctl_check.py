@@ -211,3 +211,15 @@ def test_server_files(ctl):
     for name in ("quickstart.conf", "sallyport.conf"):
         done = ctl.run("check", "-c", os.path.join(ROOT, "etc", name))
         assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("words, near", [
+    (["show", "-c", "p.conf", "fisrt"], "first"), (["help", "explian"], "explain"),
+    (["settings", "audit.fle"], "audit.file"), (["chekc"], "check"),
+    (["check", "--jsn"], "--json"),
+])
+def test_did_you_mean(ctl, words, near):
+    ctl.write("p.conf", 'rules: { first: { action = "deny" } }\n')
+    done = ctl.run(*words)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.endswith(f": did you mean '{near}'?\n")

@@ -141,6 +141,28 @@ def test_time(ctl):
     assert at("2026-10-30 10:00") == "since"
 
 
+def test_a_name_that_is_not_looked_up(demo):
+    """Denied by its name alone: whether its address is in a network was not asked."""
+    demo.write("n.conf", """
+networks: { feed = [ "198.51.100.0/24" ] }
+rules: {
+  feed: { action = "deny"; to = [ "feed", "bad.example" ] }
+  not-feed: { action = "deny"; to = "bad.example"; except = "feed" }
+  no: { action = "deny" }
+}
+""")
+    done = demo.run("explain", "-c", "n.conf", "--from", "10.20.3.4", "--to", "www.example.com:443")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == [
+        "  feed      to           www.example.com is no name of feed, bad.example, "
+        "and is not looked up",
+        "  not-feed  to           www.example.com is not in bad.example"]
+    demo.write("n.conf", 'rules: { a: { action = "deny"; except = "private" } b: { action = "deny" } }')
+    done = demo.run("explain", "-c", "n.conf", "--from", "10.20.3.4", "--to", "www.example.com:443")
+    assert done.stdout.splitlines()[-1].endswith(
+        "  except       www.example.com is in private, or may lead there")
+
+
 def test_words_for_people(demo):
     done = demo.run("explain", "-c", "p.conf", "--from", "10.20.3.4", "--to", "169.254.0.1:80")
     assert done.stdout == ("deny by rule no-metadata  (p.conf:7:3)\n"
