@@ -1,13 +1,15 @@
 #!/usr/bin/python3
-"""The list of settings in sallyport.conf(5), made from the table that the server reads by.
+"""The list of settings in sallyport.conf(5), made from the table that the server reads by, and the
+codes of problems in sallyctl(1), made from what `sallyctl help CODE` says.
 
-    manual.py SALLYCTL          print the list
-    manual.py SALLYCTL --write  put it into docs/sallyport.conf.5
+    manual.py SALLYCTL          print the lists
+    manual.py SALLYCTL --write  put them into docs/
 
-The test compares; a setting that changes in the table changes here by --write.
+The test compares; a setting or a code that changes in its table changes here by --write.
 """
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -15,6 +17,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PAGE = os.path.join(ROOT, "docs", "sallyport.conf.5")
 BEGIN = '.\\" settings: begin\n'
 END = '.\\" settings: end\n'
+CODES_PAGE = os.path.join(ROOT, "docs", "sallyctl.1")
+CODES_BEGIN = '.\\" codes: begin\n'
+CODES_END = '.\\" codes: end\n'
 
 ABOUT = {
     "listeners": "Where clients come in.\nEach listener is a group with a name of its own, up to 64 of them;\n"
@@ -80,17 +85,40 @@ def render(rows):
     return "\n".join(lines + [".El"]) + "\n"
 
 
+def codes():
+    """All that have an explanation, in order."""
+    found = set()
+    for name in ("settings/codes.c", "rules/codes.c"):
+        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+            found |= set(re.findall(r'\{\s*"([EW]\d{3})",', file.read()))
+    return sorted(found, key=lambda code: (code[1:], code))
+
+
+def render_codes(sallyctl):
+    lines = ['.Bl -tag -width "E101" -compact']
+    for code in codes():
+        out = subprocess.run([sallyctl, "help", code], check=True, capture_output=True,
+                             text=True).stdout
+        lines += [f".It Li {code}", mdoc(out.splitlines()[1])]
+    return "\n".join(lines + [".El"]) + "\n"
+
+
+def put(page, begin, end, text):
+    with open(page, encoding="ascii") as file:
+        whole = file.read()
+    before, rest = whole.split(begin)
+    after = rest.split(end)[1]
+    with open(page, "w", encoding="ascii") as file:
+        file.write(before + begin + text + end + after)
+
+
 def main():
-    text = render(settings(sys.argv[1]))
+    text, list_of_codes = render(settings(sys.argv[1])), render_codes(sys.argv[1])
     if sys.argv[2:] != ["--write"]:
-        sys.stdout.write(text)
+        sys.stdout.write(text + list_of_codes)
         return
-    with open(PAGE, encoding="ascii") as file:
-        page = file.read()
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    with open(PAGE, "w", encoding="ascii") as file:
-        file.write(before + BEGIN + text + END + after)
+    put(PAGE, BEGIN, END, text)
+    put(CODES_PAGE, CODES_BEGIN, CODES_END, list_of_codes)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ def test_settings_are_those_of_the_table(sallyctl):
         "run tests/ctl/manual.py SALLYCTL --write"
 
 
+def test_codes_are_those_of_the_tables(sallyctl):
+    told = read("docs", "sallyctl.1").split(manual.CODES_BEGIN)[1].split(manual.CODES_END)[0]
+    assert told == manual.render_codes(sallyctl), "run tests/ctl/manual.py SALLYCTL --write"
+    assert len(manual.codes()) > 80
+
+
 def test_endings_are_those_of_the_table():
     rows = re.findall(r'ROW\((\w+), "([a-z-]+)", (\d+), (\d+),', read("daemon", "walk", "endings.c"))
     built = {}
