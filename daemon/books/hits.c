@@ -17,6 +17,7 @@
 
 #define HITS_MAGIC 0x4869747330303100u
 #define HEAD_BYTES 64u
+#define PAGE 4096u
 #define BUILTIN 2u /* rows before the first rule's: self, default */
 #define MOST_RULES (1u << 26)
 
@@ -35,6 +36,7 @@ struct hits {
 	size_t mapped;
 	struct row *rows;
 	uint32_t count; /* of rows */
+	int fd;         /* the reader's own, to ask where there is anything; else -1 */
 };
 
 static size_t
@@ -92,6 +94,7 @@ hits_map(int fd, bool writable)
 	h->mapped = (size_t)st.st_size;
 	h->rows = (struct row *)(void *)((char *)h->at + HEAD_BYTES);
 	h->count = rules + BUILTIN;
+	h->fd = writable ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	return h;
 }
 
@@ -101,6 +104,8 @@ hits_unmap(struct hits *h)
 	if (h == NULL)
 		return;
 	munmap(h->at, h->mapped);
+	if (h->fd != -1)
+		close(h->fd);
 	free(h);
 }
 
@@ -174,4 +179,36 @@ hits_read(const struct hits *h, int32_t rule)
 	if (dry > c.last_ns)
 		c.last_ns = dry;
 	return c;
+}
+
+/* The first row from `at` on that lies, or begins, where something was written; count: none. */
+static uint32_t
+skip_holes(const struct hits *h, uint32_t at)
+{
+	off_t offset = (off_t)(HEAD_BYTES + (size_t)at * sizeof(struct row));
+	off_t data = h->fd != -1 ? lseek(h->fd, offset, SEEK_DATA) : offset;
+
+	if (data == -1)
+		return errno == ENXIO ? h->count : at;
+	return data <= offset ? at : (uint32_t)(((size_t)data - HEAD_BYTES) / sizeof(struct row));
+}
+
+bool
+hits_next(const struct hits *h, int32_t *rule, struct hits_count *out)
+{
+	uint32_t at = (uint32_t)(*rule - RULE_SELF);
+
+	for (bool first = true; at < h->count; at++, first = false) {
+		size_t offset = HEAD_BYTES + at * sizeof(struct row);
+
+		/* at each page: a hole that is looked at would become memory */
+		if ((first || offset % PAGE < sizeof(struct row)) &&
+		    (at = skip_holes(h, at)) >= h->count)
+			return false;
+		*rule = (int32_t)at + RULE_SELF;
+		*out = hits_read(h, *rule);
+		if (out->matches != 0 || out->dry_run != 0)
+			return true;
+	}
+	return false;
 }

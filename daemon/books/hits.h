@@ -34,5 +34,8 @@ void hits_unmatch(struct hits *h, int32_t rule);
 
 /* -- reader. Zeros for a rule that it has not. -- */
 struct hits_count hits_read(const struct hits *h, int32_t rule);
+/* From *rule (RULE_SELF at first) on, the next that was counted: *rule says which. False: there is none. Memory that was
+ * never written is not touched. */
+bool hits_next(const struct hits *h, int32_t *rule, struct hits_count *out);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "rules/rules.h"
@@ -66,6 +67,39 @@ test_no_rule(void)
 	close(fd);
 }
 
+/* Of many rules only those that matched are seen, and only their pages are memory. */
+static void
+test_next(void)
+{
+	static const int32_t counted[] = {RULE_SELF, 0, 125, 126, 127, 40000, 99999};
+	enum { COUNTED = sizeof counted / sizeof counted[0] };
+	int fd = hits_create(100000);
+	struct hits *w = hits_map(fd, true), *r = hits_map(fd, false);
+	struct hits_count c;
+	struct stat st;
+	int32_t rule = RULE_SELF;
+	size_t seen = 0;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(w);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+	CU_ASSERT_FALSE(hits_next(r, &rule, &c));
+	for (size_t i = 0; i < COUNTED; i++)
+		hits_match(w, counted[i], (int64_t)i + 1);
+	for (rule = RULE_SELF; hits_next(r, &rule, &c); rule++, seen++) {
+		CU_ASSERT_FATAL(seen < COUNTED);
+		CU_ASSERT_EQUAL(rule, counted[seen]);
+		CU_ASSERT_TRUE(c.matches == 1 && c.last_ns == (int64_t)seen + 1);
+	}
+	CU_ASSERT_EQUAL(seen, COUNTED);
+	CU_ASSERT_EQUAL(fstat(fd, &st), 0);
+	CU_ASSERT_TRUE(st.st_blocks * 512 <= 6 * 4096);
+	for (rule = 126, seen = 3; hits_next(r, &rule, &c); rule++, seen++)
+		CU_ASSERT_EQUAL(rule, counted[seen]);
+	hits_unmap(w);
+	hits_unmap(r);
+	close(fd);
+}
+
 static void
 test_not_ours(void)
 {
@@ -89,10 +123,8 @@ int
 main(void)
 {
 	static CU_TestInfo tests[] = {
-	    {"counts", test_counts},
-	    {"no rule", test_no_rule},
-	    {"not ours", test_not_ours},
-	    CU_TEST_INFO_NULL,
+	    {"counts", test_counts},     {"no rule", test_no_rule}, {"next", test_next},
+	    {"not ours", test_not_ours}, CU_TEST_INFO_NULL,
 	};
 
 	return suite_run("hits", tests);
