@@ -53,6 +53,14 @@ static const struct ctl_option sessions_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option rules_options[] = {
+    {"hits", 0, NULL, "how often each has matched, most first"},
+    {"unused", 0, NULL, "only those that never matched"},
+    {"sort", 0, "KEY", "policy, hits, last or name"},
+    LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct ctl_option kill_options[] = {
     {"user", 0, "NAME", "all sessions of this user"},
     {"rule", 0, "NAME", "all sessions that this rule allowed"},
@@ -126,6 +134,11 @@ const struct ctl_command ctl_commands[] = {
      "Lists the sessions of the running server, the oldest first. With --json a line in\n"
      "JSON for each. For viewers and operators.",
      sessions_options, 0, 0, sessions_run},
+    {"rules", "", "the rules in force, and how often each matched",
+     "Lists the rules of the running server's policy. With --hits: how often each has decided,\n"
+     "how often it would have (mode dry-run), and when it last did; kept by name, over reloads and\n"
+     "restarts (setting 'state.directory'). For viewers and operators.",
+     rules_options, 0, 0, rules_run},
     {"kill", "[SESSION]", "end sessions",
      "Ends one session by its identifier, or all of a user or a rule; they end with\n"
      "'killed'. Exit status 1 if there was none. For operators.",

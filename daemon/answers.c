@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include "controller.h"
+#include "counting.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -560,6 +561,7 @@ answer_begin(struct caller *c)
 {
 	static void (*const begin[CONTROL_COMMANDS])(struct caller *) = {
 	    [CONTROL_STATUS] = ask_status, [CONTROL_SESSIONS] = list_sessions,
+	    [CONTROL_RULES] = counting_list,
 	    [CONTROL_KILL] = order_kill,   [CONTROL_RELOAD] = order_reload,
 	    [CONTROL_DRAIN] = order_drain, [CONTROL_REOPEN] = order_reopen};
 	const struct control_row *row = &control_commands[c->request.command];

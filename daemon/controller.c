@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "counting.h"
 
 struct controller controller;
 
@@ -223,6 +224,9 @@ static const struct {
     {IPC_BOOKS, on_books},     {IPC_WORKER_GONE, on_worker_gone},
     {IPC_DOOR, on_door},       {IPC_ANSWER_TEXT, answer_text},
     {IPC_ANSWER, answer_told}, {IPC_PROCESSES, answer_processes},
+    {IPC_HITS_STORE, counting_store},
+    {IPC_HITS, counting_page},
+    {IPC_HITS_OVER, counting_over},
     {IPC_DRAIN, on_drain},
 };
 
@@ -261,5 +265,6 @@ controller_run(int channel)
 	}
 	while (!controller.over)
 		loop_round(-1);
+	counting_end();
 	return 0;
 }

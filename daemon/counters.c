@@ -32,8 +32,9 @@ is_ours(int fd, const char *path)
 {
 	struct stat st;
 
+	/* one name only: nobody has put a link to another file of ours there */
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+	    st.st_nlink == 1 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
 		return true;
 	log_warning("'%s' is not a file that only we may write", path);
 	return false;

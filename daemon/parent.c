@@ -333,12 +333,30 @@ control(void)
 	return NULL;
 }
 
+/* The same memory for a reader who can neither write to it nor open it again for that. -1: logged. */
+static int
+reader_of(int memfd)
+{
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof name, "/proc/self/fd/%d", memfd);
+	fd = fchmod(memfd, 0400) == 0 ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd == -1)
+		log_error("cannot open shared memory for reading: %s", strerror(errno));
+	return fd;
+}
+
 static void
 send_hits(struct child *to, const struct counters *c)
 {
 	struct ipc_hits_id id = {c->what.id};
+	int hits = to->pid != 0 ? reader_of(c->hits) : -1;
 
-	send_to(to, IPC_HITS, &c->what, sizeof c->what, (int[]){c->hits, c->policy}, 2);
+	if (hits == -1)
+		return;
+	send_to(to, IPC_HITS, &c->what, sizeof c->what, (int[]){hits, c->policy}, 2);
+	close(hits);
 	if (c->over)
 		send_to(to, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
 }
@@ -396,20 +414,6 @@ send_books(struct child *to, const struct child *of)
 	struct ipc_books body = {of->index, of->generation};
 
 	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){of->books, of->bell}, 2);
-}
-
-/* The same memory for a reader who can neither write to it nor open it again for that. -1: logged. */
-static int
-reader_of(int memfd)
-{
-	char name[64];
-	int fd;
-
-	snprintf(name, sizeof name, "/proc/self/fd/%d", memfd);
-	fd = fchmod(memfd, 0400) == 0 ? open(name, O_RDONLY | O_CLOEXEC) : -1;
-	if (fd == -1)
-		log_error("cannot open shared memory for reading: %s", strerror(errno));
-	return fd;
 }
 
 static void
@@ -832,8 +836,15 @@ dismiss_specialists(void)
 	struct ipc_drain body = {0};
 
 	for (unsigned i = 0; i < parent.specialist_count; i++) {
-		parent.specialists[i].restart_ms = 0;
-		send_to(&parent.specialists[i], IPC_DRAIN, &body, sizeof body, NULL, 0);
+		struct child *c = &parent.specialists[i];
+		unsigned at = 0;
+
+		/* Control is dead at the moment, and what the workers counted is not added up yet. */
+		if (c->role == ROLE_CONTROL && c->pid == 0 && c->restart_ms != 0 &&
+		    counters_next(&at) != NULL)
+			start_specialist(c);
+		c->restart_ms = 0;
+		send_to(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 }
 

@@ -12,6 +12,7 @@ const struct control_row control_commands[CONTROL_COMMANDS] = {
     [CONTROL_STATUS] = {"status", false, 0},
     [CONTROL_SESSIONS] = {"sessions", false,
 			  WHICH | F(SOURCE) | F(DESTINATION) | F(OLDER) | F(YOUNGER)},
+    [CONTROL_RULES] = {"rules", false, 0},
     [CONTROL_KILL] = {"kill", true, WHICH},
     [CONTROL_RELOAD] = {"reload", true, F(PREVIEW)},
     [CONTROL_DRAIN] = {"drain", true, 0},

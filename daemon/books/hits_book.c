@@ -280,7 +280,7 @@ add_page(struct hits_book *b, const struct page *p, bool for_good)
 	}
 }
 
-void
+bool
 hits_book_over(struct hits_book *b, uint64_t id)
 {
 	struct page *p = b->pages, *last;
@@ -289,7 +289,7 @@ hits_book_over(struct hits_book *b, uint64_t id)
 	while (p < b->pages + b->page_count && p->id != id)
 		p++;
 	if (p == b->pages + b->page_count)
-		return;
+		return false;
 	add_page(b, p, true);
 	b->added[b->added_count++ % ADDED_KEPT] = id;
 	hits_unmap(p->hits);
@@ -298,6 +298,7 @@ hits_book_over(struct hits_book *b, uint64_t id)
 		edition_free(b, e);
 	last = &b->pages[--b->page_count];
 	*p = *last;
+	return true;
 }
 
 void

@@ -43,8 +43,8 @@ void hits_book_free(struct hits_book *b);
 typedef const char *hits_name_of(void *with, int32_t rule);
 bool hits_book_page(struct hits_book *b, uint64_t id, uint32_t policy, int fd, hits_name_of *name_of, void *with,
 		    int64_t now_ns);
-/* Nothing is counted there any more: it is added. It may go when that is saved. */
-void hits_book_over(struct hits_book *b, uint64_t id);
+/* Nothing is counted there any more: it is added, and may go when that is saved. False: there is no such page. */
+bool hits_book_over(struct hits_book *b, uint64_t id);
 
 /* Adds up all pages; the totals stay until the next look. */
 void hits_book_look(struct hits_book *b);
