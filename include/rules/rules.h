@@ -56,7 +56,7 @@ struct rules_facts {
 	int listener; /* index from rules_listener, -1: none or unnamed */
 	uint8_t version; /* 4, 5 */
 	uint8_t command; /* enum rules_command */
-	uint8_t proven_by, asserted_by; /* one AUTH_ bit each, 0: nobody */
+	uint8_t proven_by, asserted_by; /* one AUTH_ bit each, 0: nobody; a USERID that ident confirms: both of its bits */
 	const char *name; /* canonical (name_canonical NAME_HOST), NUL-terminated; NULL: none */
 	size_t name_len;
 	struct addr address;

@@ -15,7 +15,7 @@
 #define FACTS_A_LARGE 100 /* the plain scan takes its time */
 #define LARGE 100         /* rules */
 
-static unsigned long long pairs, needs_told, permits, denials;
+static unsigned long long pairs, needs_told, permits, denials, by_identity;
 static unsigned long long policies, anchored[ANCHOR_KINDS]; /* policies with anchors of a kind */
 
 static unsigned long long
@@ -30,15 +30,17 @@ static bool
 answers_equal(const struct rules_answer *a, const struct rules_answer *b)
 {
 	return a->verdict == b->verdict && a->reason == b->reason && a->rule == b->rule &&
-	       a->needs == b->needs && a->methods == b->methods && a->kinds == b->kinds && a->dry_run == b->dry_run &&
-	       a->alert == b->alert;
+	       a->needs == b->needs && a->methods == b->methods && a->kinds == b->kinds &&
+	       a->dry_run == b->dry_run && a->alert == b->alert;
 }
 
 static void
 tell(const char *what, const struct rules_answer *a)
 {
-	printf("    %s: verdict %d reason %d rule %d needs %x methods %x kinds %x dry-run %u alert %u\n",
-	       what, a->verdict, a->reason, a->rule, a->needs, a->methods, a->kinds, a->dry_run, a->alert);
+	printf("    %s: verdict %d reason %d rule %d needs %x methods %x kinds %x dry-run %u alert "
+	       "%u\n",
+	       what, a->verdict, a->reason, a->rule, a->needs, a->methods, a->kinds, a->dry_run,
+	       a->alert);
 }
 
 /* The stages of the walk, and now and then anything. */
@@ -109,6 +111,51 @@ failures_agree(struct policy *p, const struct rules_facts *f, const struct rules
 	return true;
 }
 
+/* What rules ask of identity they get: there is no way to PERMIT without one of a kind that the
+ * rule accepts. */
+static bool
+identity_good(struct policy *p, const struct rules_facts *f, const struct rules_answer *all)
+{
+	struct rules_facts nameless = *f;
+	struct rules_answer a;
+	struct rule_terms t;
+	uint32_t kinds = (f->proven_user != NULL ? f->proven_by : 0u) |
+			 (f->asserted_user != NULL ? f->asserted_by : 0u);
+
+	if (all->verdict == RULES_PERMIT) {
+		policy_terms(p, all->rule, &t);
+		if (t.auth != 0 && (t.auth & kinds) == 0)
+			return false;
+		by_identity += t.auth != 0;
+	}
+	nameless.proven_user = nameless.asserted_user = NULL;
+	nameless.proven_by = nameless.asserted_by = 0;
+	nameless.group_count = 0;
+	rules_evaluate(p, &nameless, &a);
+	if (a.verdict == RULES_PERMIT)
+		policy_terms(p, a.rule, &t);
+	return a.verdict != RULES_PERMIT || t.auth == 0;
+}
+
+/* Whoever is let in for what he has proved was offered the method at the greeting. */
+static bool
+offer_good(struct policy *p, const struct rules_facts *f, const struct rules_answer *all)
+{
+	struct rules_facts greeting = *f;
+	struct rules_answer a;
+	struct rule_terms t;
+
+	if (all->verdict != RULES_PERMIT)
+		return true;
+	policy_terms(p, all->rule, &t);
+	if (t.auth == 0 || f->proven_user == NULL || (t.auth & f->proven_by) == 0 ||
+	    (f->asserted_user != NULL && (t.auth & f->asserted_by) != 0))
+		return true;
+	greeting.known = FACT_CLIENT | FACT_VERSION | FACT_TIME;
+	rules_evaluate(p, &greeting, &a);
+	return (a.methods & f->proven_by) != 0;
+}
+
 static bool
 facts_good(struct policy *p, struct dice *d)
 {
@@ -127,6 +174,10 @@ facts_good(struct policy *p, struct dice *d)
 	}
 	if (!addr_embedded(&f.address, &inner) && one_in(d, 4) && !failures_agree(p, &f, &all)) {
 		tell("explain does not agree", &all);
+		return false;
+	}
+	if (!identity_good(p, &f, &all) || !offer_good(p, &f, &all)) {
+		tell("identity", &all);
 		return false;
 	}
 	f.known = random_known(d);
@@ -190,6 +241,7 @@ test_differential(void)
 	printf("\n    %llu pairs; %llu permitted, %llu denied, %llu of the early ones in need\n",
 	       pairs, permits, denials, needs_told);
 	/* A generator that only ever denies would prove nothing. */
+	CU_ASSERT(by_identity > pairs / 200);
 	CU_ASSERT(permits > pairs / 100 && denials > pairs / 100 && needs_told > pairs / 100);
 	for (unsigned k = 0; k < ANCHOR_KINDS; k++)
 		CU_ASSERT(anchored[k] > policies / 50);

@@ -335,6 +335,8 @@ struct random_self {
 static inline void
 random_facts(struct dice *d, struct rules_facts *f, const char *groups[2], struct random_self *s)
 {
+	/* the last: a USERID that ident has confirmed */
+	static const uint8_t asserted_ways[] = {AUTH_IDENT, AUTH_USERID, AUTH_IDENT | AUTH_USERID};
 	static const uint8_t proven[] = {AUTH_PAM, AUTH_FILE, AUTH_GSSAPI, AUTH_CHAP};
 
 	memset(f, 0, sizeof(*f));
@@ -357,7 +359,7 @@ random_facts(struct dice *d, struct rules_facts *f, const char *groups[2], struc
 	}
 	if (one_in(d, 3)) {
 		f->asserted_user = PICK(d, pool_users);
-		f->asserted_by = f->version == 4 && one_in(d, 2) ? AUTH_USERID : AUTH_IDENT;
+		f->asserted_by = f->version == 4 ? PICK(d, asserted_ways) : AUTH_IDENT;
 	}
 	f->groups = groups;
 	for (f->group_count = roll(d, 3); f->group_count > 2;)
