@@ -5,10 +5,12 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
 from harness import net
+from harness.ident import Identd, says
 from harness.login import (ALGORITHMS, CHALLENGE, HMAC_MD5, IDENTIFIER, RESPONSE, TEXT, USER, chap,
                            chap_login, password, read_chap, write_private, write_users)
 from harness.socks import greeting, request4, request5
@@ -534,3 +536,178 @@ def test_plink_chap(guarded, echo, tmp_path):
             said = plink.stdout.read(5)
             plink.kill()
             assert (said == b"hello") == good, plink.stderr.read()
+
+
+NPM_CLIENT = """
+const { SocksClient } = require('socks');
+const [host, port, to, user, password] = process.argv.slice(2);
+SocksClient.createConnection({
+  proxy: { host, port: Number(port), type: 5, userId: user, password },
+  command: 'connect', destination: { host: '127.0.0.1', port: Number(to) },
+}).then(({ socket }) => {
+  socket.on('data', (data) => { console.log(data.toString()); socket.destroy(); });
+  socket.write('hello');
+}).catch((error) => { console.log(error.message); });
+"""
+
+
+def test_npm_socks(guarded, echo, build, tmp_path):
+    script = tmp_path / "client.js"
+    script.write_text(NPM_CLIENT)
+    daemon = guarded()
+    for secret, said in (("secret", b"hello\n"), ("wrong", b"Socks5 Authentication failed\n")):
+        done = run("node", str(script), daemon.at[0], str(daemon.at[1]), str(echo.port), "ann",
+                   secret, env={"NODE_PATH": os.path.join(build, "node_modules")})
+        assert done.stdout == said, done.stderr
+
+
+# -- groups -----------------------------------------------------------------------------------
+
+STAFF = 'groups: { staff = [ "unix:daemon" ] }'
+
+
+def test_groups_of_a_proven_user(guarded, echo):
+    """Accounts of this machine: daemon is in the group of its name, bin is not."""
+    daemon = guarded(KNOWN.replace('"known"', '"@staff"'), {"daemon": "one", "bin": "two"},
+                     start=False)
+    daemon.objects = STAFF
+    daemon.start()
+    for user, secret, code in (("daemon", "one", 0), ("bin", "two", 2)):
+        with daemon.client() as client:
+            client.send(greeting(b"\x02"), password(user, secret),
+                        request5(echo.host, echo.port))
+            assert client.read(4) == b"\x05\x02\x01\x00"
+            assert client.reply5().code == code
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for port 113")
+def test_groups_of_an_ident_user(daemons, echo):
+    rules = KNOWN.replace('"known"', '"@staff"; auth = "ident"')
+    daemon = daemons(rules=rules, objects=STAFF,
+                     settings={"auth": {"ident": {"trusted": ["127.0.0.0/8"]}}})
+    for user, code in (("daemon", 0), ("bin", 2), ("no-such-account", 2)):
+        source = net.fresh_address()
+        identd = Identd(source, says(user))
+        client = daemon.client(source=source)
+        assert client.connect5(echo.host, echo.port).code == code
+        client.close()
+        identd.close()
+        record = daemon.ledger.last_of(client)
+        assert record["user"]["name"] == user and record["socks"]["assurance"] == "asserted"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for port 113")
+def test_groups_that_cannot_be_looked_up(daemons, echo):
+    """An allow rule by groups does not hold then, and the record says why."""
+    daemon = daemons(rules=KNOWN.replace('"known"', '"@staff"; auth = "ident"'), objects=STAFF,
+                     settings={"auth": {"ident": {"trusted": ["127.0.0.0/8"]}}})
+    source = net.fresh_address()
+    front = min(authenticators(daemon))
+    os.kill(front, signal.SIGSTOP)
+    identd = Identd(source, says("daemon"))
+    client = daemon.client(source=source)
+    client.send(greeting(), request5(echo.host, echo.port))
+    assert client.read(2) == b"\x05\x00"
+    until(lambda: identd.queries, "the query")
+    assert client.is_quiet()
+    os.kill(front, signal.SIGKILL)
+    assert client.reply5().code == 2
+    identd.close()
+    record = denied(daemon, client, "denied")
+    assert record["policy"]["reason"] == "undetermined", record
+
+
+# -- abuse, time, secrets -------------------------------------------------------------------------
+
+def test_lockout(guarded):
+    daemon = guarded(settings={"lockout": {"failures": 2}})
+    for attempt in range(3):
+        client = daemon.client()
+        client.send(greeting(b"\x02"), password("ann", "wrong" if attempt < 2 else "secret"))
+        assert client.read_end() == b"\x05\x02\x01\x01"
+        denied(daemon, client, "auth-failed")
+        assert len(events(daemon, client, "auth-failure")) == 1
+        assert len(events(daemon, client, "lockout")) == (1 if attempt == 1 else 0)
+    with daemon.client() as client:
+        client.send(greeting(b"\x02"), password("bob", USERS["bob"]))
+        assert client.read(4) == b"\x05\x02\x01\x00"
+
+
+def test_no_authenticator_takes_as_long(guarded):
+    """What time a failure takes does not tell that nobody has looked at the password."""
+    daemon = guarded(settings={"failure-delay": "700 ms"})
+    front = min(authenticators(daemon))
+    os.kill(front, signal.SIGSTOP)
+    client = daemon.client()
+    started = time.monotonic()
+    client.send(WHOLE)
+    assert client.read(2) == b"\x05\x02" and client.is_quiet(0.2)
+    os.kill(front, signal.SIGKILL)
+    assert client.read_end() == b"\x01\x01"
+    assert time.monotonic() - started >= 0.7
+    denied(daemon, client, "auth-unavailable")
+    assert not events(daemon, client, "auth-failure")
+
+
+@pytest.mark.slow
+def test_an_authenticator_that_hangs(guarded):
+    """It has its own deadlines; if it does not keep them, the client does not wait for ever."""
+    daemon = guarded(settings={"timeout": "10 ms"})
+    front = min(authenticators(daemon))
+    os.kill(front, signal.SIGSTOP)
+    client = daemon.client()
+    client.send(WHOLE)
+    assert client.read(2) == b"\x05\x02"
+    assert client.read_end() == b"\x01\x01"
+    denied(daemon, client, "auth-unavailable")
+    os.kill(front, signal.SIGKILL)
+
+
+def holds(pid, secret):
+    """Is it anywhere in the memory of the process?"""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, \
+            open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            span, rights, *_ = line.split()
+            if "w" not in rights:
+                continue
+            start, end = (int(x, 16) for x in span.split("-"))
+            if end - start > 1 << 30:
+                continue  # AddressSanitizer's own
+            memory.seek(start)
+            try:
+                if secret in memory.read(end - start):
+                    return True
+            except OSError:
+                continue  # not backed
+    return False
+
+
+@pytest.mark.parametrize("how", ["good", "wrong", "cut", "malformed behind"])
+def test_no_password_stays_in_the_worker(guarded, echo, how):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to look into a worker")
+    secret = "correct-horse-battery-" + how.split()[0]
+    name = "a-user-with-a-long-name"
+    daemon = guarded(users={name: secret})
+    client = daemon.client()
+    assert client.greet(b"\x02") == b"\x05\x02"
+    whole = password(name, secret if how != "wrong" else secret + "x")
+    if how == "cut":
+        client.send(whole[:-1])
+        client.fin()
+        daemon.ledger.last_of(client)
+    else:
+        client.send(whole)
+        assert client.read(2) == (b"\x01\x01" if how == "wrong" else b"\x01\x00")
+        if how == "malformed behind":
+            client.send(b"\x04\x01\x00\x00")
+            client.read_end()
+        elif how == "good":
+            client.send(request5(echo.host, echo.port))
+            assert client.reply5().code == 0
+    for pid in daemon.workers():
+        assert not holds(pid, secret[:-1].encode())
+    if how != "cut":  # so would it be found
+        assert any(holds(pid, name.encode()) for pid in daemon.workers())
+    client.close()
