@@ -64,10 +64,11 @@ identify_set(struct session *s, const struct identity_parts *p)
 	size_t fixed = sizeof(struct identity) + p->group_count * sizeof(char *);
 	struct identity *who =
 	    malloc(fixed + p->proven_len + 1 + p->asserted_len + 1 + p->groups_len);
-	char *at = (char *)who + fixed;
+	char *at;
 
 	if (who == NULL)
 		return false;
+	at = (char *)who + fixed;
 	*who = (struct identity){
 	    .proven_by = p->proven_by,
 	    .asserted_by = p->asserted_by,
