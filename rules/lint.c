@@ -201,6 +201,34 @@ tell_shadow(struct linter *t, const struct shadow_proof *proof, const struct mod
 	problem_seen(one, proof->by[0]->place);
 }
 
+/* A table of it has run dry, which check tells: it is not the rule's fault. */
+static bool
+is_dry(const struct model_rule *r)
+{
+	const struct model_set *set;
+	const char *key;
+	unsigned i;
+	size_t k;
+
+	for (i = 0; (set = rule_set(r, i, &key)) != NULL; i++)
+		for (k = 0; k < set->object_count; k++)
+			if (object_count(set->objects[k]) == 0)
+				return true;
+	return false;
+}
+
+static void
+tell_empty(struct linter *t, const struct model_rule *rule)
+{
+	if (!is_dry(rule))
+		problem_help(problems_add(&t->out->findings, "W409", rule->place,
+					  "rule \"%s\" can never match: its own keys leave nothing "
+					  "over",
+					  rule->name),
+			     "what \"except\" or \"from-except\" takes away is all that there "
+			     "is");
+}
+
 /* No session was found: is there a proof that there is none? */
 static void
 check_shadow(struct linter *t, const struct model_rule *rule)
@@ -210,6 +238,9 @@ check_shadow(struct linter *t, const struct model_rule *rule)
 	switch (shadow_find(t->p, t->m, rule, t->now, &t->work, &proof)) {
 	case SHADOW_WHOLE:
 		tell_shadow(t, &proof, rule);
+		break;
+	case SHADOW_EMPTY:
+		tell_empty(t, rule);
 		break;
 	case SHADOW_LIT:
 		break;
@@ -230,7 +261,8 @@ check_turn(struct linter *t, const struct model_rule *rule)
 		return;
 	if (find_turn(&turn) && !turn.cover)
 		return;
-	if (turn.cover || find_cover(&turn))
+	/* What holds for nothing is in every set: that would be no cover. */
+	if (turn.cover || (!is_dry(rule) && find_cover(&turn)))
 		tell_cover(t, turn.cover, rule);
 	else
 		check_shadow(t, rule);

@@ -1200,7 +1200,7 @@ play_all(struct scene *all, struct scene *s, bool *used)
 				used[k] |= s->used[i];
 			}
 		}
-	return meant ? result : SHADOW_UNDECIDED; /* its tables are empty: no rule hides it */
+	return meant || result == SHADOW_UNDECIDED ? result : SHADOW_EMPTY;
 }
 
 enum shadow

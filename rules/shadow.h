@@ -11,6 +11,7 @@
 enum shadow {
 	SHADOW_WHOLE,	  /* proved: it decides no session, at no stage, from `now` on */
 	SHADOW_LIT,	  /* a session was found that it decides */
+	SHADOW_EMPTY,	  /* its own keys leave nothing for it to hold for */
 	SHADOW_UNDECIDED, /* neither, or it would take too long */
 };
 

@@ -158,6 +158,21 @@ def test_a_failing_group_lookup_is_thought_of(ctl):
     assert found(ctl, rules) == ([], [])
 
 
+def test_a_rule_that_takes_all_away_from_itself(ctl):
+    rules = """one: { %s from = "part"; from-except = "inside"; to = "any" }
+               two: { action = "deny"; to = "10.1.0.0/16"; except = [ "inside", "erp" ] }
+               more: { action = "deny"; to = "corp"; except = "erp" }""" % ALLOW
+    assert found(ctl, rules) == ([("W409", "one"), ("W409", "two")], [])
+
+
+def test_a_feed_that_ran_dry_is_no_finding(ctl):
+    ctl.write("dry.txt", "# nothing today\n")
+    objects = OBJECTS.replace("feed = [", 'dry = [ "file:dry.txt" ]; feed = [')
+    rules = """all: { action = "deny"; from = "part" } one: { action = "deny"; to = "dry" }
+               two: { action = "deny"; from = "dry"; to = "part" }"""
+    assert found(ctl, rules, objects) == ([], [])
+
+
 def test_what_is_not_decided(ctl):
     """Patterns are not compared: neither a proof nor a session."""
     rules = """one: { %s to = "regex:^a.*[.]example$" }
