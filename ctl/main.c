@@ -136,7 +136,8 @@ const struct ctl_command ctl_commands[] = {
      sessions_options, 0, 0, sessions_run},
     {"rules", "", "the rules in force, and how often each matched",
      "Lists the rules of the running server's policy. With --hits: how often each has decided,\n"
-     "how often it would have (mode dry-run), and when it last did; kept by name, over reloads and\n"
+     "how often it would have (mode dry-run), and when it last did; kept by name, over reloads "
+     "and\n"
      "restarts (setting 'state.directory'). For viewers and operators.",
      rules_options, 0, 0, rules_run},
     {"kill", "[SESSION]", "end sessions",

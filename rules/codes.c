@@ -206,10 +206,11 @@ static const struct code {
      "A rule believes a userid.\n\n"
      "SOCKS4 clients say any userid they like. A \"why\" in the rule puts on record that this is "
      "meant.\n"},
-    {"W409", "A rule's own keys leave nothing over.\n\n"
-	     "What its except and from-except take away is all that its to and from hold, so it can "
-	     "never\n"
-	     "match.\n"},
+    {"W409",
+     "A rule's own keys leave nothing over.\n\n"
+     "What its except and from-except take away is all that its to and from hold, so it can "
+     "never\n"
+     "match.\n"},
 };
 
 const char *

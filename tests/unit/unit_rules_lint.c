@@ -441,7 +441,8 @@ shadow_good(struct dice *d)
 		shadow = shadow_find(p, &r->model, last, now, &work, &proof);
 		found[shadow]++;
 		together += shadow == SHADOW_WHOLE && proof.count > 1;
-		good = (shadow != SHADOW_WHOLE && shadow != SHADOW_EMPTY) || last_never_decides(p, d, now);
+		good = (shadow != SHADOW_WHOLE && shadow != SHADOW_EMPTY) ||
+		       last_never_decides(p, d, now);
 		policy_close(p);
 		free(image);
 	}
