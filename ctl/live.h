@@ -56,6 +56,7 @@ uint64_t json_count(const json_t *o, const char *key);
 int status_run(struct ctl_call *call);
 int sessions_run(struct ctl_call *call);
 int rules_run(struct ctl_call *call);
+int metrics_run(struct ctl_call *call);
 int kill_run(struct ctl_call *call);
 int reload_run(struct ctl_call *call);
 int drain_run(struct ctl_call *call);

@@ -68,6 +68,12 @@ static const struct ctl_option kill_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option metrics_options[] = {
+    {"openmetrics", 0, NULL, "in the form of OpenMetrics"},
+    LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct ctl_option reload_options[] = {
     {"preview", 0, NULL, "only tell what would come of it"},
     LIVE_OPTION,
@@ -144,6 +150,10 @@ const struct ctl_command ctl_commands[] = {
      "Ends one session by its identifier, or all of a user or a rule; they end with\n"
      "'killed'. Exit status 1 if there was none. For operators.",
      kill_options, 0, 1, kill_run},
+    {"metrics", "", "what the running server has counted",
+     "Shows the metrics of the running server as its page for Prometheus does, in the text\n"
+     "form of Prometheus or of OpenMetrics. For viewers and operators.",
+     metrics_options, 0, 0, metrics_run},
     {"reload", "", "make the server read its configuration again",
      "Tells the running server to read its configuration, and shows what it found: the\n"
      "same as 'sallyctl check'. Sessions that are forbidden now are ended. Exit status 0\n"

@@ -207,6 +207,7 @@ answer_processes(const struct message *m)
 	struct caller *c = caller_of(p->ticket);
 	struct text t;
 
+	memcpy(&controller.processes, p, m->len);
 	if (c == NULL || p->count == 0)
 		return;
 	put_server(c, p);
@@ -220,6 +221,30 @@ answer_processes(const struct message *m)
 	text_put(&t, "{\"done\":true}");
 	caller_done(c, &t);
 	caller_wake(c);
+}
+
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+static bool
+metrics_more(struct caller *c)
+{
+	struct text t;
+
+	if (text_more(c))
+		return true;
+	caller_line(c, &t);
+	text_put(&t, "{\"done\":true}");
+	caller_done(c, &t);
+	return false;
+}
+
+static void
+tell_metrics(struct caller *c)
+{
+	metrics_put(&c->text, c->request.value[CONTROL_OPENMETRICS].yes);
+	c->text_at = 0;
+	c->text_key = "metrics";
+	c->more = metrics_more;
 }
 
 /* ---- sessions ------------------------------------------------------------------------------ */
@@ -342,7 +367,8 @@ sessions_more(struct caller *c)
 				return true;
 			if ((card = books_next_open(v->books, &c->at)) == NULL)
 				break;
-			if (!card_look(v->books, card, &seen) || !is_wanted(c, v->books, &seen))
+			if (!card_look(v->books, card, &seen) || card_is_destination(&seen.card) ||
+			    !is_wanted(c, v->books, &seen))
 				continue;
 			put_session(c, v->books, &seen);
 			c->count++;
@@ -560,10 +586,10 @@ void
 answer_begin(struct caller *c)
 {
 	static void (*const begin[CONTROL_COMMANDS])(struct caller *) = {
-	    [CONTROL_STATUS] = ask_status, [CONTROL_SESSIONS] = list_sessions,
-	    [CONTROL_RULES] = counting_list,
-	    [CONTROL_KILL] = order_kill,   [CONTROL_RELOAD] = order_reload,
-	    [CONTROL_DRAIN] = order_drain, [CONTROL_REOPEN] = order_reopen};
+	    [CONTROL_STATUS] = ask_status,   [CONTROL_SESSIONS] = list_sessions,
+	    [CONTROL_RULES] = counting_list, [CONTROL_KILL] = order_kill,
+	    [CONTROL_RELOAD] = order_reload, [CONTROL_DRAIN] = order_drain,
+	    [CONTROL_REOPEN] = order_reopen, [CONTROL_METRICS] = tell_metrics};
 	const struct control_row *row = &control_commands[c->request.command];
 
 	if (!row->operator|| c->operator) {

@@ -188,6 +188,7 @@ on_worker_gone(const struct message *m)
 		for (int n = 0; n < COUNT_MAX; n++)
 			if (n != COUNT_SESSIONS)
 				controller.past[n] += counted(v->books, (enum books_counter)n);
+		meters_sum(&controller.past_meters, books_meters(v->books));
 		books_unmap(v->books);
 		v->books = NULL;
 	}
@@ -205,8 +206,10 @@ on_door(const struct message *m)
 	}
 	if (body->kind == DOOR_CONTROL)
 		callers_open(fd);
-	else
-		close(fd);
+	else {
+		controller.metrics_at = body->at;
+		metrics_serve(fd);
+	}
 }
 
 static void

@@ -5,6 +5,7 @@
  *
  *   controller.c  the process, and what the parent tells it
  *   callers.c     the clients of the control socket: who they are, their lines, their deadlines
+ *   metrics.c     the metrics page and its text
  *   answers.c     the table of commands and what each says
  */
 #ifndef DAEMON_CONTROLLER_H
@@ -34,6 +35,7 @@ int controller_run(int channel);
 struct view { /* the books of a live worker */
 	struct books *books; /* NULL: none */
 	uint32_t stamp;	     /* another one with each books that stand here */
+	double waiting;	     /* share of its cards, when the metrics were told last */
 };
 
 struct edition { /* a policy that was in force while some session started */
@@ -49,7 +51,9 @@ struct controller {
 	struct edition editions[GENERATIONS_MAX];
 	struct edition *newest; /* NULL: none yet */
 	struct tally *tally;
-	uint64_t past[COUNT_MAX]; /* counters of workers that are gone */
+	uint64_t past[COUNT_MAX]; /* counters of workers that are gone ... */
+	struct meters past_meters; /* ... and these */
+	struct ipc_processes processes; /* as the parent told last */
 	struct endpoint metrics_at;
 	bool ready, over;
 };
@@ -61,6 +65,13 @@ struct edition *controller_edition(uint32_t number);
 const char *controller_rule(const struct card *c);
 /* A counter over all workers, those that died included. */
 uint64_t controller_count(enum books_counter which);
+
+/* ---- metrics.c ---- */
+
+/* All metrics as text: OpenMetrics, or the older form of Prometheus. */
+void metrics_put(struct buffer *out, bool openmetrics);
+/* Serves them on this listening socket, which is ours from now on. */
+void metrics_serve(int fd);
 
 /* ---- callers.c ---- */
 

@@ -1220,6 +1220,7 @@ audit_state(const struct ipc_audit_state *state)
 }
 
 static void take_order(const struct ipc_order *o);
+static void tell_changes(void);
 
 static void
 child_ready(struct child *c)
@@ -1621,30 +1622,54 @@ process_of(const struct child *c)
 	};
 }
 
+static size_t
+state_now(struct ipc_processes *p)
+{
+	const struct child *c;
+
+	memset(p, 0, sizeof *p);
+	p->loaded_ns = parent.loaded_ns;
+	p->generation = parent.images[0].number;
+	p->reloads_taken = parent.reloads_taken;
+	p->reloads_refused = parent.reloads_refused;
+	p->audit_state = parent.audit_state.state;
+	p->audit_error = parent.audit_state.error;
+	p->draining = parent.draining;
+	p->count = 1;
+	p->list[0] = (struct ipc_process){.role = ROLE_PARENT,
+					  .pid = getpid(),
+					  .state = PROCESS_READY,
+					  .started_ns = parent.started_wall_ns};
+	for (unsigned i = 0; (c = child_at(i)) != NULL && p->count < IPC_PROCESSES_MAX; i++)
+		p->list[p->count++] = process_of(c);
+	return ipc_processes_length(p->count);
+}
+
 static void
 order_status(const struct ipc_order *o)
 {
 	static struct ipc_processes p;
-	const struct child *c;
+	size_t len = state_now(&p);
 
-	p = (struct ipc_processes){
-	    .ticket = o->ticket,
-	    .loaded_ns = parent.loaded_ns,
-	    .generation = parent.images[0].number,
-	    .reloads_taken = parent.reloads_taken,
-	    .reloads_refused = parent.reloads_refused,
-	    .audit_state = parent.audit_state.state,
-	    .audit_error = parent.audit_state.error,
-	    .draining = parent.draining,
-	    .count = 1,
-	};
-	p.list[0] = (struct ipc_process){.role = ROLE_PARENT,
-					 .pid = getpid(),
-					 .state = PROCESS_READY,
-					 .started_ns = parent.started_wall_ns};
-	for (unsigned i = 0; (c = child_at(i)) != NULL && p.count < IPC_PROCESSES_MAX; i++)
-		p.list[p.count++] = process_of(c);
-	tell_wisher(IPC_PROCESSES, &p, ipc_processes_length(p.count));
+	p.ticket = o->ticket;
+	tell_wisher(IPC_PROCESSES, &p, len);
+}
+
+/* For the metrics page, which shall not have to wait for us. */
+static void
+tell_changes(void)
+{
+	static struct ipc_processes told;
+	static struct ipc_processes p;
+	size_t len;
+
+	if (control() == NULL || !control()->ready)
+		return;
+	len = state_now(&p);
+	if (memcmp(&p, &told, sizeof p) == 0)
+		return;
+	told = p;
+	tell_wisher(IPC_PROCESSES, &p, len);
 }
 
 static void
@@ -1782,6 +1807,7 @@ round_once(int64_t until)
 		compile_ready();
 	signal_ready();
 	restart_due();
+	tell_changes();
 	if (parent.force_ms != 0 && now_ms() >= parent.force_ms)
 		force();
 }

@@ -46,7 +46,8 @@ static struct {
 	struct addr *locals;
 	size_t local_count;
 	bool wildcard;
-	struct timer locals_timer, drain_timer;
+	struct timer locals_timer, drain_timer, beat_timer;
+	int64_t beat_due_ms;
 	struct image settings, policy;
 	bool resolver, started, draining, over;
 	int status;
@@ -149,6 +150,28 @@ know_ourselves(void)
 		locals_again(&worker.locals_timer);
 }
 
+/* ---- for the metrics page ----------------------------------------------------------------- */
+
+#define BEAT_MS 1000
+
+/* How late a timer comes is how long the loop was at something else. */
+static void
+beat(struct timer *t)
+{
+	const struct resolver_counts *dns = resolver_counts();
+	int64_t late_ms = loop_now() - worker.beat_due_ms;
+
+	meter_observe(books_meters(walk.books), TIME_LAG, late_ms > 0 ? (uint64_t)late_ms * 1000 : 0);
+	atomic_store_explicit(books_counter(walk.books, COUNT_DNS_QUERIES), dns->queries,
+			      memory_order_relaxed);
+	atomic_store_explicit(books_counter(walk.books, COUNT_DNS_CACHED), dns->cached,
+			      memory_order_relaxed);
+	atomic_store_explicit(books_counter(walk.books, COUNT_DNS_FAILED), dns->failed,
+			      memory_order_relaxed);
+	worker.beat_due_ms = loop_now() + BEAT_MS;
+	timer_set(t, worker.beat_due_ms, beat);
+}
+
 /* ---- the end ---------------------------------------------------------------------------- */
 
 static void
@@ -230,7 +253,8 @@ refused(struct listener *l)
 {
 	_Atomic uint64_t *c = books_counter(walk.books, COUNT_REFUSED_FILES);
 
-	(void)l;
+	meter_add(&books_meters(walk.books)->refused[l->number % METER_LISTENERS][REFUSED_DESCRIPTORS],
+		  1);
 	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 	log_warning("no descriptor left, a client was refused (limit %u sessions of this worker)",
@@ -368,6 +392,8 @@ on_start(const struct message *m)
 			give_up("cannot watch a listener");
 			return;
 		}
+	worker.beat_due_ms = loop_now();
+	beat(&worker.beat_timer);
 	tell(IPC_READY, NULL, 0);
 }
 

@@ -17,6 +17,7 @@ const struct control_row control_commands[CONTROL_COMMANDS] = {
     [CONTROL_RELOAD] = {"reload", true, F(PREVIEW)},
     [CONTROL_DRAIN] = {"drain", true, 0},
     [CONTROL_REOPEN] = {"reopen", true, 0},
+    [CONTROL_METRICS] = {"metrics", false, F(OPENMETRICS)},
 };
 
 enum kind { STRING, NUMBER, SWITCH };
@@ -33,6 +34,7 @@ static const struct {
     [CONTROL_OLDER] = {"older", NUMBER},
     [CONTROL_YOUNGER] = {"younger", NUMBER},
     [CONTROL_PREVIEW] = {"preview", SWITCH},
+    [CONTROL_OPENMETRICS] = {"openmetrics", SWITCH},
 };
 
 const char *

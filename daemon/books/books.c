@@ -68,7 +68,7 @@ struct moments {
 };
 
 struct layout {
-	size_t counters, cards, ring, strings, moments, doors, total;
+	size_t counters, meters, cards, ring, strings, moments, doors, total;
 };
 
 struct books {
@@ -79,6 +79,7 @@ struct books {
 	struct moments *moments;
 	struct card_door *doors;
 	_Atomic uint64_t *counters;
+	struct meters *meters;
 	size_t mapped;
 	uint32_t capacity, ring_mask, worker, generation;
 	int64_t born_ms;
@@ -119,7 +120,8 @@ layout_of(uint32_t capacity, uint32_t ring_size)
 	struct layout l;
 
 	l.counters = PAGE;
-	l.cards = l.counters + whole_pages(COUNT_MAX * sizeof(uint64_t));
+	l.meters = l.counters + whole_pages(COUNT_MAX * sizeof(uint64_t));
+	l.cards = l.meters + whole_pages(sizeof(struct meters));
 	l.ring = l.cards + whole_pages((size_t)capacity * sizeof(struct card));
 	l.strings = l.ring + whole_pages((size_t)ring_size * sizeof(uint32_t));
 	l.moments = l.strings + whole_pages((size_t)capacity * CARD_STRINGS * LONG_STRING);
@@ -198,6 +200,7 @@ map(int fd, int bell, int protection)
 	b->head = head;
 	b->mapped = l.total;
 	b->counters = (_Atomic uint64_t *)((char *)head + l.counters);
+	b->meters = (struct meters *)((char *)head + l.meters);
 	b->cards = (struct card *)((char *)head + l.cards);
 	b->ring = (_Atomic uint32_t *)((char *)head + l.ring);
 	b->strings = (char *)head + l.strings;
@@ -261,6 +264,12 @@ _Atomic uint64_t *
 books_counter(struct books *b, enum books_counter which)
 {
 	return &b->counters[which];
+}
+
+struct meters *
+books_meters(struct books *b)
+{
+	return b->meters;
 }
 
 /* -- worker ------------------------------------------------------------------------------- */
@@ -417,6 +426,7 @@ books_tell(struct books *b, struct card *c, enum books_event event)
 {
 	uint32_t slot = (uint32_t)(c - b->cards) | (uint32_t)event << SLOT_EVENT_SHIFT;
 
+	meter_add(&b->meters->events[event], 1);
 	if (event != EVENT_START && !is_last(event))
 		b->moments[c - b->cards].at[event] = b->wall_ns();
 	atomic_store_explicit(&b->ring[b->told & b->ring_mask], slot | lap_bit(b, b->told),

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "books/meters.h"
 
 enum card_state { CARD_FREE, CARD_OPEN, CARD_STARTED };
 
@@ -209,6 +210,7 @@ enum books_counter {
 	COUNT_DECISIONS, COUNT_RULES_TESTED /* by final verdicts, see decide_count */,
 	COUNT_STRANGERS /* that called at the door of a BIND */, COUNT_MAX
 };
+struct meters *books_meters(struct books *b); /* more of them; books_tell counts events there */
 _Atomic uint64_t *books_counter(struct books *b, enum books_counter which);
 
 #endif

@@ -50,7 +50,8 @@ reply_step(struct session *s)
 	c->reply = c->version == 4 ? 90 : 0;
 	c->flags |= CARD_HAS_NAT | CARD_REPLIED;
 	c->told_ns = loop_wall_ns();
-	walk_count(COUNT_STARTED, 1);
+	account_count(COUNT_STARTED, 1);
+	account_times(s);
 	books_tell(walk.books, c, EVENT_START);
 	/* From here on it is a session: what goes wrong now is its end, not a refusal. */
 	s->stage = AT_RELAY;

@@ -543,6 +543,9 @@ session_begin(struct listener *from, int fd, const struct endpoint *client)
 
 	if (card == NULL || (s = session_new()) == NULL) {
 		count(COUNT_REFUSED_LEDGER); /* no record, no session */
+		meter_add(&books_meters(walk.books)
+			       ->refused[from->number % METER_LISTENERS][REFUSED_LEDGER],
+			  1);
 		if (card != NULL)
 			card_drop(walk.books, card);
 		close(fd);
@@ -563,6 +566,7 @@ session_begin(struct listener *from, int fd, const struct endpoint *client)
 		return;
 	}
 	count(COUNT_ACCEPTED);
+	meter_add(&books_meters(walk.books)->accepted[from->number % METER_LISTENERS], 1);
 	timer_set(&s->timer, loop_now() + walk.settings->timeouts.handshake, deadline);
 	session_walk(s);
 }

@@ -174,15 +174,6 @@ struct walk {
 };
 extern struct walk walk;
 
-/* Only this process writes its counters. */
-static inline void
-walk_count(enum books_counter which, uint64_t n)
-{
-	_Atomic uint64_t *c = books_counter(walk.books, which);
-
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
 /* A new client; fd is the walk's from now on. */
 void session_begin(struct listener *from, int fd, const struct endpoint *client);
 void session_walk(struct session *s);
@@ -311,6 +302,8 @@ bool reply_send(struct session *s, uint8_t code, const struct endpoint *at);
 bool reply_refusal(struct session *s);
 /* account.c: the last record; gives the card and what was counted away. */
 void account_close(struct session *s);
+/* account.c: how long its stages took, when it has started or will not. */
+void account_times(const struct session *s);
 /* progress.c: from now on sessions that last tell of themselves. */
 void progress_start(void);
 /* relay.c: the pump's limits may have changed. pump.active_ms: when something moved last, of UDP too. */

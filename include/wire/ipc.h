@@ -67,7 +67,7 @@ enum ipc_type {
 	IPC_ORDER,	  /* ipc_order. control -> parent */
 	IPC_ANSWER_TEXT,  /* ipc_answer_text and text: part of the problems of a reload. parent -> control */
 	IPC_ANSWER,	  /* ipc_answer: the order is done, or why not. parent -> control */
-	IPC_PROCESSES,	  /* ipc_processes: the answer to ORDER_STATUS. parent -> control */
+	IPC_PROCESSES,	  /* ipc_processes: the answer to ORDER_STATUS, and with ticket 0 whenever it changes. parent -> control */
 	IPC_KILL,	  /* ipc_kill: end these sessions. parent -> worker */
 	IPC_KILLED,	  /* ipc_killed. worker -> parent */
 	IPC_PREVIEW,	  /* ipc_preview; 2 fds as IPC_POLICY: how many sessions would this end? parent -> worker */

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import net
+from harness.control import Control
 from harness.daemon import Daemon
 from harness.names import Dnsmasq, RawDns
 from harness.targets import BlackHole, Crowd, Target
@@ -140,3 +141,13 @@ def namespace():
 
 def node_modules(build):
     return os.path.join(build, "node_modules")
+
+
+@pytest.fixture
+def control(daemons, build):
+    def make(control=None, **kwargs):
+        daemon = daemons(start=False, **kwargs)
+        path = os.path.join(daemon.folder, "control")
+        daemon.settings["control"] = {"socket": path, **(control or {})}
+        return Control(daemon.start(), build)
+    return make

@@ -3,7 +3,6 @@ import json
 import os
 import pwd
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -11,51 +10,10 @@ import tempfile
 import pytest
 
 from harness import net
+from harness.control import Control, gid, read_answer
 from harness.wait import PATIENCE, until
 
 NOBODY_ELSE = "daemon"  # an account that every Debian has and that the server is not
-
-
-class Control:
-    """A server with a control socket, and sallyctl to ask it."""
-
-    def __init__(self, daemon, build):
-        self.daemon = daemon
-        self.path = daemon.settings["control"]["socket"]
-        self.tool = os.path.join(build, "sallyctl")
-
-    def run(self, *args, as_user=None, status=0):
-        command = [self.tool, *args, "--socket", self.path]
-        if as_user:
-            command = ["setpriv", f"--reuid={as_user}", "--regid", str(gid(as_user)),
-                       "--init-groups", *command]
-        done = subprocess.run(command, capture_output=True, timeout=PATIENCE * 3, check=False,
-                              env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
-        assert done.returncode == status, (args, done)
-        return done.stdout.decode() + done.stderr.decode()
-
-    def json(self, *args, **kwargs):
-        text = self.run(*args, "--json", **kwargs)
-        return [json.loads(line) for line in text.splitlines()]
-
-    def socket(self):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(PATIENCE)
-        sock.connect(self.path)
-        return sock
-
-    def ask(self, line):
-        """The answer's lines to a request sent by hand."""
-        with self.socket() as sock:
-            sock.sendall(line)
-            return read_answer(sock)
-
-    def admin_actions(self, count=1):
-        return self.daemon.ledger.wait(lambda r: r["event"]["action"] == "admin-action",
-                                       "admin-action", count=count)
-
-    def pid(self):
-        return next((p for p in self.daemon.processes() if "control" in self.daemon.role(p)), None)
 
 
 def without(server):
@@ -64,33 +22,6 @@ def without(server):
     control.pop("operators", None)
     control.pop("viewers", None)
     return control
-
-
-def gid(user):
-    return pwd.getpwnam(user).pw_gid
-
-
-def read_answer(sock):
-    data = b""
-    while not (data.endswith(b"\n") and b'"done"' in data.splitlines()[-1]):
-        try:
-            more = sock.recv(65536)
-        except ConnectionResetError:
-            more = b""
-        if not more:
-            break
-        data += more
-    return [json.loads(line) for line in data.splitlines()]
-
-
-@pytest.fixture
-def control(daemons, build):
-    def make(control=None, **kwargs):
-        daemon = daemons(start=False, **kwargs)
-        path = os.path.join(daemon.folder, "control")
-        daemon.settings["control"] = {"socket": path, **(control or {})}
-        return Control(daemon.start(), build)
-    return make
 
 
 def standing(daemon, port, count):

@@ -115,8 +115,8 @@ test_both_ways(void)
 			if (f <= CONTROL_DESTINATION) {
 				CU_ASSERT(
 				    control_set_string(&r, (enum control_field)f, "x\x01\xff\"y"));
-			} else if (f == CONTROL_PREVIEW)
-				control_set(&r, CONTROL_PREVIEW);
+			} else if (f >= CONTROL_PREVIEW)
+				control_set(&r, (enum control_field)f);
 			else
 				control_set_number(&r, (enum control_field)f, 4711);
 		}

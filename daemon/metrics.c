@@ -1,0 +1,551 @@
+/*
+ * daemon/metrics.c - the metrics page of the control process, see daemon/controller.h: what the
+ * workers have counted in their books, as OpenMetrics or in the older text form of Prometheus.
+ * Labels come from closed sets only.
+ *
+ * The page is served by libmicrohttpd, driven by our loop: a client that hangs is cut, many are
+ * refused, and no worker notices either.
+ */
+#include "config.h"
+
+#include "controller.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "walk/endings.h"
+
+#define PAGE_CLIENTS 32
+#define PAGE_TIMEOUT_S 10
+#define PAGE_MEMORY (16 * 1024) /* of one client's request */
+#define LABELS 256
+
+enum kind { GAUGE, COUNTER, HISTOGRAM };
+
+struct page {
+	struct buffer *out;
+	bool openmetrics;
+	const char *name; /* of the metric that is being told */
+	enum kind kind;
+	struct meters meters; /* of all workers */
+	/* what the cards say */
+	uint64_t sessions[METER_COMMANDS];
+	uint64_t cards, waiting; /* of them, ended and not yet written */
+};
+
+/* ---- lines ---------------------------------------------------------------------------------- */
+
+static void
+begin(struct page *p, const char *name, enum kind kind, const char *help)
+{
+	static const char *const words[] = {"gauge", "counter", "histogram"};
+	/* the family of a counter has no suffix in OpenMetrics, and has it in the older form */
+	const char *suffix = kind == COUNTER && !p->openmetrics ? "_total" : "";
+
+	p->name = name;
+	p->kind = kind;
+	buffer_putf(p->out, "# HELP sallyport_%s%s %s\n# TYPE sallyport_%s%s %s\n", name, suffix,
+		    help, name, suffix, words[kind]);
+}
+
+/* labels: as they stand within the braces, or "". */
+static void
+put(struct page *p, const char *labels, double value)
+{
+	buffer_putf(p->out, "sallyport_%s%s%s%s%s %.17g\n", p->name,
+		    p->kind == COUNTER ? "_total" : "", labels[0] != '\0' ? "{" : "", labels,
+		    labels[0] != '\0' ? "}" : "", value);
+}
+
+static void put_labelled(struct page *p, double value, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+put_labelled(struct page *p, double value, const char *fmt, ...)
+{
+	char labels[LABELS];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(labels, sizeof labels, fmt, ap);
+	va_end(ap);
+	put(p, labels, value);
+}
+
+static void
+put_histogram(struct page *p, const char *labels, const struct meters *m, enum meter_time which)
+{
+	const struct meter_histogram *h = &m->times[which];
+	const uint64_t *bounds = meter_bounds(which);
+	const char *comma = labels[0] != '\0' ? "," : "", *open = comma[0] != '\0' ? "{" : "",
+		   *close = comma[0] != '\0' ? "}" : "";
+	uint64_t count = 0;
+
+	for (int i = 0; i < METER_BUCKETS; i++) {
+		count += meter_read(&h->bucket[i]);
+		buffer_putf(p->out, "sallyport_%s_bucket{%s%sle=\"%.10g\"} %" PRIu64 "\n", p->name,
+			    labels, comma, (double)bounds[i] / 1e6, count);
+	}
+	count += meter_read(&h->bucket[METER_BUCKETS]);
+	buffer_putf(p->out, "sallyport_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", p->name, labels,
+		    comma, count);
+	buffer_putf(p->out, "sallyport_%s_sum%s%s%s %.17g\n", p->name, open, labels, close,
+		    (double)meter_read(&h->sum_us) / 1e6);
+	buffer_putf(p->out, "sallyport_%s_count%s%s%s %" PRIu64 "\n", p->name, open, labels, close,
+		    count);
+}
+
+static void
+put_label(struct buffer *b, const char *s)
+{
+	for (; *s != '\0'; s++)
+		if (*s == '\\' || *s == '"')
+			buffer_putf(b, "\\%c", *s);
+		else
+			buffer_put(b, *s == '\n' ? "\\n" : s, *s == '\n' ? 2 : 1);
+}
+
+/* ---- what they are --------------------------------------------------------------------------- */
+
+static const char *const commands[METER_COMMANDS] = {"none", "connect", "bind", "udp-associate"};
+
+static void
+put_build(struct page *p)
+{
+	begin(p, "build_info", GAUGE, "The version that runs, as a label of 1.");
+	put(p, "version=\"" PACKAGE_VERSION "\"", 1);
+}
+
+static void
+put_policy(struct page *p)
+{
+	const struct policy *policy = controller.newest->policy;
+	char hash[16];
+	struct text t;
+
+	text_init(&t, hash, sizeof hash);
+	text_put_hex(&t, policy_hash(policy), 6);
+	begin(p, "policy_info", GAUGE, "The policy in force, as labels of 1.");
+	buffer_puts(p->out, "sallyport_policy_info{name=\"");
+	put_label(p->out, policy_name(policy));
+	buffer_putf(p->out, "\",hash=\"%s\"} 1\n", hash);
+	begin(p, "policy_rules", GAUGE, "Rules of the policy in force.");
+	put(p, "", (double)policy_rule_count(policy));
+	begin(p, "policy_worst_case_rules", GAUGE, "Rules tested at most for any session.");
+	put(p, "", policy_worst_case(policy));
+	begin(p, "policy_reloads", COUNTER, "Reloads since the start, by what came of them.");
+	put(p, "result=\"taken\"", controller.processes.reloads_taken);
+	put(p, "result=\"refused\"", controller.processes.reloads_refused);
+}
+
+static void
+put_connections(struct page *p)
+{
+	static const char *const reasons[METER_REFUSALS] = {"limit", "policy", "ledger",
+							    "descriptors"};
+	const struct settings *s = controller_settings();
+	uint32_t count = s->listener_count < METER_LISTENERS ? s->listener_count : METER_LISTENERS;
+
+	begin(p, "connections_accepted", COUNTER, "Clients that came in.");
+	for (uint32_t i = 0; i < count; i++)
+		put_labelled(p, (double)meter_read(&p->meters.accepted[i]), "listener=\"%s\"",
+			     s->listeners[i].name);
+	begin(p, "connections_refused", COUNTER, "Clients refused before a byte was read.");
+	for (uint32_t i = 0; i < count; i++)
+		for (int r = 0; r < METER_REFUSALS; r++)
+			put_labelled(p, (double)meter_read(&p->meters.refused[i][r]),
+				     "listener=\"%s\",reason=\"%s\"", s->listeners[i].name,
+				     reasons[r]);
+}
+
+static void
+put_sessions(struct page *p)
+{
+	static const char *const verdicts[3] = {"allowed", "denied", "failed"};
+
+	begin(p, "sessions", GAUGE, "Sessions that are open or on their way there.");
+	for (int c = 0; c < METER_COMMANDS; c++)
+		put_labelled(p, (double)p->sessions[c], "command=\"%s\"", commands[c]);
+	begin(p, "sessions_started", COUNTER,
+	      "Requests by verdict; failed: allowed, but the target was not reached.");
+	for (int c = 0; c < METER_COMMANDS; c++)
+		for (int v = 0; v < 3; v++)
+			put_labelled(p, (double)meter_read(&p->meters.outcome[c][v]),
+				     "command=\"%s\",verdict=\"%s\"", commands[c], verdicts[v]);
+}
+
+/* Several endings may share a word: they are one. */
+static void
+put_endings(struct page *p)
+{
+	begin(p, "sessions_ended", COUNTER, "Sessions that had started, by why they ended.");
+	for (int c = 1; c < METER_COMMANDS; c++)
+		for (int e = 1; e < END_COUNT && e < METER_ENDINGS; e++) {
+			uint64_t n = 0;
+			bool first = true;
+
+			for (int o = 1; o < END_COUNT && o < METER_ENDINGS; o++) {
+				if (strcmp(endings[o].word, endings[e].word) != 0)
+					continue;
+				first &= o >= e;
+				n += meter_read(&p->meters.ended[c][o]);
+			}
+			if (first)
+				put_labelled(p, (double)n, "command=\"%s\",reason=\"%s\"",
+					     commands[c], endings[e].word);
+		}
+}
+
+static void
+put_times(struct page *p)
+{
+	static const struct {
+		enum meter_time which;
+		const char *name, *help;
+	} rows[] = {
+	    {TIME_AUTH, "auth_seconds", "Time to prove who a client is."},
+	    {TIME_IDENT, "ident_seconds", "Time of an ident lookup."},
+	    {TIME_DNS, "dns_seconds", "Time to resolve the name of a destination."},
+	    {TIME_CONNECT, "connect_seconds", "Time to reach the destination."},
+	    {TIME_FIRST_BYTE, "first_byte_seconds",
+	     "Time from the reply to the destination's first byte."},
+	};
+
+	begin(p, "handshake_seconds", HISTOGRAM, "Time for a client to say what it wants.");
+	put_histogram(p, "version=\"4\"", &p->meters, TIME_HANDSHAKE4);
+	put_histogram(p, "version=\"5\"", &p->meters, TIME_HANDSHAKE5);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		begin(p, rows[i].name, HISTOGRAM, rows[i].help);
+		put_histogram(p, "", &p->meters, rows[i].which);
+	}
+	begin(p, "session_duration_seconds", HISTOGRAM, "How long sessions lasted.");
+	for (int c = 1; c < METER_COMMANDS; c++) {
+		char labels[LABELS];
+
+		snprintf(labels, sizeof labels, "command=\"%s\"", commands[c]);
+		put_histogram(p, labels, &p->meters, TIME_SESSION + c - 1);
+	}
+}
+
+static void
+put_counted(struct page *p, enum books_counter which, const char *labels)
+{
+	put(p, labels, (double)controller_count(which));
+}
+
+static void
+put_decisions(struct page *p)
+{
+	begin(p, "decisions", COUNTER, "Final verdicts.");
+	put_counted(p, COUNT_DECISIONS, "");
+	begin(p, "decision_rules_tested", COUNTER, "Rules tested for final verdicts.");
+	put_counted(p, COUNT_RULES_TESTED, "");
+	begin(p, "bind_strangers", COUNTER, "Peers that called a BIND and were not expected.");
+	put_counted(p, COUNT_STRANGERS, "");
+}
+
+static void
+put_traffic(struct page *p)
+{
+	static const struct {
+		enum books_counter which;
+		const char *labels;
+	} datagrams[] = {
+	    {COUNT_UP_PASSED, "direction=\"up\",result=\"passed\""},
+	    {COUNT_UP_STRANGER, "direction=\"up\",result=\"stranger\""},
+	    {COUNT_UP_MALFORMED, "direction=\"up\",result=\"malformed\""},
+	    {COUNT_UP_DENIED, "direction=\"up\",result=\"denied\""},
+	    {COUNT_UP_LIMIT, "direction=\"up\",result=\"limit\""},
+	    {COUNT_UP_FAILED, "direction=\"up\",result=\"failed\""},
+	    {COUNT_DOWN_PASSED, "direction=\"down\",result=\"passed\""},
+	    {COUNT_DOWN_UNSOLICITED, "direction=\"down\",result=\"unsolicited\""},
+	    {COUNT_DOWN_FAILED, "direction=\"down\",result=\"failed\""},
+	};
+	static const char *const transports[2] = {"tcp", "udp"}, *const ways[2] = {"up", "down"};
+
+	begin(p, "bytes", COUNTER, "Bytes relayed, told when their session is over.");
+	for (int t = 0; t < 2; t++)
+		for (int w = 0; w < 2; w++)
+			put_labelled(p, (double)meter_read(&p->meters.bytes[t][w]),
+				     "direction=\"%s\",transport=\"%s\"", ways[w], transports[t]);
+	begin(p, "datagrams", COUNTER, "Datagrams of UDP associations.");
+	for (size_t i = 0; i < sizeof datagrams / sizeof datagrams[0]; i++)
+		put_counted(p, datagrams[i].which, datagrams[i].labels);
+	begin(p, "dns_queries", COUNTER, "Names looked up.");
+	put_counted(p, COUNT_DNS_QUERIES, "result=\"asked\"");
+	put_counted(p, COUNT_DNS_CACHED, "result=\"cached\"");
+	put_counted(p, COUNT_DNS_FAILED, "result=\"failed\"");
+}
+
+static void
+put_audit(struct page *p)
+{
+	static const char *const events[EVENT_COUNT] = {[EVENT_START] = "session-start",
+							[EVENT_DENY] = "session-deny",
+							[EVENT_FAIL] = "session-fail",
+							[EVENT_END] = "session-end",
+							[EVENT_AUTH_SUCCESS] = "auth-success",
+							[EVENT_AUTH_FAILURE] = "auth-failure",
+							[EVENT_LOCKOUT] = "lockout",
+							[EVENT_BIND_LISTEN] = "bind-listen",
+							[EVENT_BIND_ACCEPT] = "bind-accept",
+							[EVENT_PROGRESS] = "session-progress",
+							[EVENT_DESTINATION] = "udp-destination"};
+	static const char *const states[] = {"ok", "refusing", "dropping"};
+
+	_Static_assert(EVENT_COUNT <= METER_EVENTS, "each event is counted");
+	begin(p, "audit_records", COUNTER, "Records of sessions that workers have told.");
+	for (int e = 1; e < EVENT_COUNT; e++)
+		if (events[e] != NULL)
+			put_labelled(p, (double)meter_read(&p->meters.events[e]), "event=\"%s\"",
+				     events[e]);
+	begin(p, "audit_state", GAUGE, "1 for the state that the ledger is in.");
+	for (uint32_t i = 0; i < 3; i++)
+		put_labelled(p, controller.processes.audit_state == i, "state=\"%s\"", states[i]);
+	begin(p, "audit_ring_used_ratio", GAUGE,
+	      "Share of the room for records that waits to be written.");
+	for (int i = 0; i < SHELVES_MAX; i++) {
+		struct books *b = controller.views[i].books;
+
+		if (b != NULL)
+			put_labelled(p, controller.views[i].waiting, "worker=\"%u\"",
+				     books_worker(b));
+	}
+}
+
+static void
+put_workers(struct page *p)
+{
+	uint64_t restarts = 0;
+
+	begin(p, "worker_restarts", COUNTER, "Workers that died and were restarted.");
+	for (uint32_t i = 0; i < controller.processes.count; i++)
+		if (controller.processes.list[i].role == ROLE_WORKER)
+			restarts += controller.processes.list[i].restarts;
+	put(p, "", (double)restarts);
+	begin(p, "event_loop_lag_seconds", HISTOGRAM, "How late a worker's loop was.");
+	for (int i = 0; i < SHELVES_MAX; i++) {
+		struct books *b = controller.views[i].books;
+		char labels[LABELS];
+
+		if (b == NULL)
+			continue;
+		snprintf(labels, sizeof labels, "worker=\"%u\"", books_worker(b));
+		put_histogram(p, labels, books_meters(b), TIME_LAG);
+	}
+}
+
+/* The usual names, without our prefix. */
+static void
+put_process(struct page *p)
+{
+	const char *total = p->openmetrics ? "" : "_total";
+	const struct ipc_processes *all = &controller.processes;
+	struct rusage use;
+	double cpu = 0;
+
+	if (getrusage(RUSAGE_SELF, &use) == 0)
+		cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+		      (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+	buffer_putf(p->out,
+		    "# HELP process_cpu_seconds%s Processor time of the process that tells this.\n"
+		    "# TYPE process_cpu_seconds%s counter\nprocess_cpu_seconds_total %.6f\n",
+		    total, total, cpu);
+	buffer_putf(p->out,
+		    "# HELP process_start_time_seconds Start of the server since 1970.\n"
+		    "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n",
+		    all->count > 0 ? (double)all->list[0].started_ns / 1e9 : 0);
+}
+
+/* ---- gathering --------------------------------------------------------------------------------
+ */
+
+static void
+look_at_cards(struct page *p, struct view *v)
+{
+	const struct card *c;
+	uint32_t at = 0;
+	uint64_t waiting = 0;
+
+	while ((c = books_next_open(v->books, &at)) != NULL) {
+		if (c->end_ns != 0)
+			waiting++;
+		else if (!card_is_destination(c))
+			p->sessions[c->command % METER_COMMANDS]++;
+	}
+	v->waiting = (double)waiting / books_capacity(v->books);
+}
+
+void
+metrics_put(struct buffer *out, bool openmetrics)
+{
+	static void (*const parts[])(struct page *) = {
+	    put_build,     put_policy,  put_connections, put_sessions, put_endings, put_times,
+	    put_decisions, put_traffic, put_audit,       put_workers,  put_process};
+	static struct page p;
+
+	memset(&p, 0, sizeof p);
+	p.out = out;
+	p.openmetrics = openmetrics;
+	meters_sum(&p.meters, &controller.past_meters);
+	for (int i = 0; i < SHELVES_MAX; i++) {
+		struct view *v = &controller.views[i];
+
+		if (v->books == NULL)
+			continue;
+		meters_sum(&p.meters, books_meters(v->books));
+		look_at_cards(&p, v);
+	}
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		parts[i](&p);
+	if (openmetrics)
+		buffer_puts(out, "# EOF\n");
+}
+
+/* ---- the page -----------------------------------------------------------------------------------
+ */
+
+static struct {
+	struct MHD_Daemon *daemon;
+	struct watch watch;
+	struct timer timer;
+} page;
+
+static enum MHD_Result
+answer(struct MHD_Connection *connection, unsigned status, const char *type, struct buffer *text)
+{
+	struct MHD_Response *r =
+	    MHD_create_response_from_buffer(text->len, text->p, MHD_RESPMEM_MUST_FREE);
+	enum MHD_Result result;
+
+	if (r == NULL) {
+		buffer_free(text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	result = MHD_queue_response(connection, status, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+static enum MHD_Result
+plain(struct MHD_Connection *connection, unsigned status, const char *text)
+{
+	struct buffer out = {0};
+
+	buffer_puts(&out, text);
+	return answer(connection, status, "text/plain; charset=utf-8", &out);
+}
+
+static enum MHD_Result
+asked(void *unused, struct MHD_Connection *connection, const char *url, const char *method,
+      const char *version, const char *body, size_t *body_len, void **state)
+{
+	static int seen;
+	const char *accept;
+	struct buffer out = {0};
+	bool openmetrics;
+
+	(void)unused;
+	(void)version;
+	(void)body;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return plain(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+			     "only GET\n"); /* no body is read */
+	if (*state == NULL) {               /* the head only; a later call has the whole request */
+		*state = &seen;
+		return MHD_YES;
+	}
+	if (*body_len > 0) {
+		*body_len = 0;
+		return MHD_YES;
+	}
+	if (strcmp(url, "/metrics") != 0)
+		return plain(connection, MHD_HTTP_NOT_FOUND, "see /metrics\n");
+	accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+	openmetrics = accept != NULL && strstr(accept, "application/openmetrics-text") != NULL;
+	metrics_put(&out, openmetrics);
+	return answer(connection, MHD_HTTP_OK,
+		      openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+				  : "text/plain; version=0.0.4; charset=utf-8",
+		      &out);
+}
+
+static void run_page(void);
+
+static void
+page_due(struct timer *t)
+{
+	(void)t;
+	run_page();
+}
+
+static void
+page_ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	run_page();
+}
+
+static void
+run_page(void)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(page.daemon);
+	timer_stop(&page.timer);
+	if (MHD_get_timeout(page.daemon, &ms) == MHD_YES)
+		timer_set(&page.timer,
+			  loop_now() +
+			      (int64_t)(ms < 1000 * PAGE_TIMEOUT_S ? ms : 1000 * PAGE_TIMEOUT_S),
+			  page_due);
+}
+
+static void
+complain(void *unused, const char *fmt, va_list ap)
+{
+	char line[512];
+
+	(void)unused;
+	vsnprintf(line, sizeof line, fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	log_info("the metrics page: %s", line);
+}
+
+void
+metrics_serve(int fd)
+{
+	const union MHD_DaemonInfo *info;
+
+	if (page.daemon != NULL) {
+		close(fd);
+		return;
+	}
+	page.daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, asked,
+				       NULL, MHD_OPTION_EXTERNAL_LOGGER, complain, NULL,
+				       MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+				       (unsigned)PAGE_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
+				       (unsigned)PAGE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+				       (size_t)PAGE_MEMORY, MHD_OPTION_END);
+	info =
+	    page.daemon != NULL ? MHD_get_daemon_info(page.daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (info == NULL || watch_add(&page.watch, info->epoll_fd, EPOLLIN, page_ready) == -1) {
+		log_error("cannot serve the metrics page: %s", strerror(errno));
+		return;
+	}
+	run_page();
+}
