@@ -182,6 +182,15 @@ same_source(unsigned i)
 	       memcmp(&in.from[i - 1], &in.from[i], a->msg_namelen) == 0;
 }
 
+static void
+take_source(unsigned i)
+{
+	struct sockaddr_storage ss;
+
+	memcpy(&ss, &in.from[i], sizeof in.from[i]);
+	conn_endpoint(&ss, &in.source);
+}
+
 bool
 datagram_next(struct datagram *d)
 {
@@ -196,7 +205,7 @@ datagram_next(struct datagram *d)
 		in.segment = segment_of(m);
 		if (in.at == 0 || !same_source(in.at)) {
 			d->again = false;
-			conn_endpoint((const struct sockaddr_storage *)m->msg_name, &in.source);
+			take_source(in.at);
 		}
 	}
 	d->from = in.source;
