@@ -121,7 +121,7 @@ def policy(count):
         yield f'  {{ name = "rule-{i}"; {rest} }}'
     yield (
         '  { name = "bench"; action = "allow"; from = "loopback"; '
-        'to = [ "any", "loopback" ]; command = "connect" }'
+        'to = [ "any", "loopback" ]; command = [ "connect", "udp-associate" ] }'
     )
 
 
@@ -149,7 +149,8 @@ class Dante(Contender):
                 + ("user.unprivileged: nobody\n" if os.geteuid() == 0 else "")
                 + "timeout.io: 0\n"
                 "client pass { from: 127.0.0.0/8 to: 127.0.0.0/8 }\n"
-                "socks pass { from: 127.0.0.0/8 to: 127.0.0.0/8 command: connect }\n"
+                "socks pass { from: 127.0.0.0/8 to: 127.0.0.0/8 command: connect udpassociate }\n"
+                "socks pass { from: 127.0.0.0/8 to: 127.0.0.0/8 command: udpreply }\n"
             )
         return [self.path(), "-f", conf, "-p", f"{folder}/pid", "-N", str(workers)]
 

@@ -24,7 +24,7 @@ static const struct mode {
 } modes[] = {
     {"sessions", load_sessions, 32}, {"requests", load_requests, 64}, {"latency", load_latency, 1},
     {"bulk", load_bulk, 8},          {"idle", load_idle, 64},         {"limit", load_limit, 32},
-    {"start", load_start, 1},
+    {"start", load_start, 1},        {"udp", load_udp, 16},
 };
 
 static const struct {
@@ -37,7 +37,7 @@ static const struct {
 
 static const char usage[] =
     "usage: load MODE -t ADDRESS:PORT [options] [-- PROXY-COMMAND]\n"
-    "modes: sessions requests latency bulk idle limit start\n"
+    "modes: sessions requests latency bulk idle limit start udp\n"
     "  -t ADDRESS:PORT  the first target        -n N   targets in a row (1)\n"
     "  -p ADDRESS:PORT  the proxy (none: direct)  -v 5|4|4a|none  what it speaks (5)\n"
     "  -k N   sessions at a time                -N N   sessions in all (idle, limit)\n"

@@ -35,6 +35,7 @@ int load_latency(const struct plan *plan);
 int load_bulk(const struct plan *plan);
 int load_idle(const struct plan *plan);
 int load_limit(const struct plan *plan);
+int load_udp(const struct plan *plan);
 int load_start(const struct plan *plan);
 
 /* gate.c: says a word on stdout and, when gated, waits for the orchestrator's line. */

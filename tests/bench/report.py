@@ -79,7 +79,8 @@ def rate_rows(scenario, results, names):
         norm = middle(results, scenario.name, n, "norm")
         cpu = middle(results, scenario.name, n, "cpu")
         cells.append("–" if norm is None else f"{number(cpu)} ({number(norm)})")
-    what = {"sessions": "CPU µs a session (norm)", "requests": "CPU µs a request (norm)"}
+    what = {"sessions": "CPU µs a session (norm)", "requests": "CPU µs a request (norm)",
+            "udp": "CPU µs a datagram (norm)"}
     rows.append([what.get(scenario.name, "CPU s/GiB (norm)")] + cells)
     if scenario.name == "sessions":
         cells = []
@@ -204,6 +205,9 @@ TARGETS = [
     at_most("requests", "norm", 1.00, "norm ≤ 1.00"),
     times("requests", "dante", 1.1),
     times("requests", "haproxy", 0.95),
+    at_most("udp", "cpu", 2.5, "≤ 2.5 µs of CPU a datagram"),
+    times("udp", "dante", 3.5),
+    times("udp", "direct", 0.6),
     Target("latency", "adds ≤ 10 µs at p50", 10.0, added_latency),
     Target("idle", "≤ 7,000 bytes, user + kernel", 7000, lambda r: idle_bytes(r, "sallyport")),
     at_most("idle", "idle_cpu", 0.001, "no idle CPU (≤ 0.001 of one)"),

@@ -209,7 +209,7 @@ class Stage:
         results = [self.result(child) for child in loads]
         for key in results[0]:
             amounts = [r[key] for r in results]
-            summed = key in ("done", "failed", "received", "sent")
+            summed = key in ("done", "failed", "received", "sent", "lost")
             values[key] = sum(amounts) if summed else max(amounts)
         if values["other"] > plan.noise:
             raise Noise(f"something else used {values['other']:.0%} of the machine")
@@ -309,6 +309,13 @@ def run_requests(plan, contender):
     return with_norm(v, v["done"], 1e6)
 
 
+def run_udp(plan, contender):
+    with stage(plan, contender) as s:
+        v = s.measure("udp", at_once=16)
+    v["rate"] = v["done"] / v["seconds"]
+    return with_norm(v, v["done"], 1e6)
+
+
 def run_latency(plan, contender):
     with stage(plan, contender, processors=plan.pinned, workers=1) as s:
         return s.measure("latency", at_once=1)
@@ -389,6 +396,8 @@ ALL = [
     Scenario("bulk-64", "64 streams down, Gbit/s", bulk(64, "down"), "s/GiB"),
     Scenario("bulk-both", "8 streams both ways, Gbit/s", bulk(8, "both"), "s/GiB"),
     Scenario("requests", "64-byte requests/s, 64 sessions", run_requests, "µs"),
+    Scenario("udp", "64-byte datagrams/s, 16 associations", run_udp, "µs",
+             only=("direct", "sallyport", "dante")),
     Scenario("latency", "lone request pinned, µs p50", run_latency, None),
     Scenario("idle", "an idle session", run_idle, None, rounds=2),
     Scenario("limit", "sessions at 20,000 descriptors", run_limit, None, rounds=1,

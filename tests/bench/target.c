@@ -1,10 +1,10 @@
 /*
  * tests/bench/target.c - the server behind the proxy in a benchmark.
  *
- * Listens on a row of loopback addresses at one port, prints "port N", and does what
- * each order says: answers messages, sends, takes or both. Every byte taken is checked;
- * a wrong one is told on stderr and makes the exit status 1. One process, one event loop.
- * SIGTERM ends it; it then prints its counts as JSON.
+ * Listens on a row of loopback addresses at one port, of TCP and UDP, prints "port N", and does
+ * what each order says (a datagram can only be answered): answers messages, sends, takes or both.
+ * Every byte taken is checked; a wrong one is told on stderr and makes the exit status 1. One
+ * process, one event loop. SIGTERM ends it; it then prints its counts as JSON.
  */
 #include "config.h"
 
@@ -25,10 +25,11 @@
 #define LISTENERS 256
 #define EVENTS 64
 #define ACCEPT_BATCH 16
+#define DATAGRAMS 32
 
 struct conn {
 	int fd;
-	bool listener;
+	bool listener, datagrams;
 	enum order order; /* 0: not heard yet */
 	uint64_t tag;
 	unsigned have;
@@ -203,9 +204,46 @@ write_stream(struct conn *c)
 	return true;
 }
 
+/* One batch: each order is answered to who sent it. */
+static void
+answer_datagrams(const struct conn *c)
+{
+	static uint8_t bytes[DATAGRAMS][2 * MESSAGE];
+	static struct sockaddr_in from[DATAGRAMS];
+	struct mmsghdr messages[DATAGRAMS];
+	struct iovec pieces[DATAGRAMS];
+	uint64_t tag;
+	int n;
+
+	for (int i = 0; i < DATAGRAMS; i++) {
+		pieces[i] = (struct iovec){bytes[i], sizeof bytes[i]};
+		messages[i].msg_hdr = (struct msghdr){.msg_name = &from[i],
+						      .msg_namelen = sizeof from[i],
+						      .msg_iov = &pieces[i],
+						      .msg_iovlen = 1};
+	}
+	n = recvmmsg(c->fd, messages, DATAGRAMS, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++) {
+		if (messages[i].msg_len != MESSAGE || order_read(bytes[i], &tag) != ORDER_ECHO) {
+			if (wrong++ < 5)
+				fprintf(stderr, "target: wrong bytes: a datagram\n");
+			return;
+		}
+		answer_write(bytes[i], tag, 0);
+		pieces[i].iov_len = MESSAGE;
+		answered++;
+	}
+	if (n > 0)
+		sendmmsg(c->fd, messages, (unsigned)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void
 serve(struct conn *c, uint32_t events)
 {
+	if (c->datagrams) {
+		answer_datagrams(c);
+		return;
+	}
 	if (c->listener) {
 		accept_some(c);
 		return;
@@ -240,6 +278,36 @@ listen_at(struct conn *c, struct sockaddr_in *at)
 	return true;
 }
 
+/* The UDP socket beside a listener; false when the port is taken. */
+static bool
+receive_at(struct conn *c, const struct sockaddr_in *at)
+{
+	int room = 1 << 22;
+
+	c->datagrams = true;
+	c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		die("cannot make a socket");
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+	if (bind(c->fd, (const struct sockaddr *)at, sizeof *at) != 0) {
+		close(c->fd);
+		return false;
+	}
+	return true;
+}
+
+static bool
+open_pair(struct conn *pair, struct sockaddr_in *at)
+{
+	if (!listen_at(&pair[0], at))
+		return false;
+	if (receive_at(&pair[1], at))
+		return true;
+	close(pair[0].fd);
+	return false;
+}
+
+/* A listener and a UDP socket for each address. */
 static unsigned
 listen_row(struct conn *row, const char *first, unsigned count)
 {
@@ -250,11 +318,11 @@ listen_row(struct conn *row, const char *first, unsigned count)
 		die(first);
 	for (tries = 0; tries < 20; tries++) {
 		next = at;
-		for (i = 0; i < count && listen_at(&row[i], &next); i++)
+		for (i = 0; i < count && open_pair(&row[2 * i], &next); i++)
 			next.sin_addr.s_addr = htonl(ntohl(next.sin_addr.s_addr) + 1);
 		if (i == count)
 			return ntohs(next.sin_port);
-		while (i > 0)
+		for (i *= 2; i > 0;)
 			close(row[--i].fd);
 	}
 	die("cannot listen on the row of addresses");
@@ -273,7 +341,7 @@ raise_descriptors(void)
 int
 main(int argc, char **argv)
 {
-	static struct conn listeners[LISTENERS];
+	static struct conn listeners[2 * LISTENERS];
 	struct sigaction act = {.sa_handler = on_term};
 	struct epoll_event events[EVENTS];
 	unsigned count = argc == 3 ? (unsigned)atoi(argv[2]) : 0, i;
@@ -290,7 +358,7 @@ main(int argc, char **argv)
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	printf("port %u\n", listen_row(listeners, argv[1], count));
 	fflush(stdout);
-	for (i = 0; i < count; i++)
+	for (i = 0; i < 2 * count; i++)
 		watch(&listeners[i], EPOLL_CTL_ADD, EPOLLIN);
 	while (!over) {
 		n = epoll_wait(epoll_fd, events, EVENTS, -1);
