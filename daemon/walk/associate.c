@@ -18,6 +18,7 @@
 #include "net/contacts.h"
 #include "net/datagram.h"
 #include "net/order.h"
+#include "walk/limits.h"
 #include "wire/udp.h"
 
 #define DESTINATIONS 1024 /* then the one that was used least recently goes */
@@ -27,6 +28,7 @@
 #define HELD_BYTES (128 * 1024)
 #define RETRY_MS 30000      /* a name that did not resolve */
 #define CONTROL_BYTES 65536 /* that are ignored on the control connection */
+#define RETRY_FULL_MS 1000  /* a rule that had no room for another session */
 #define BATCHES_A_TURN 4
 #define LAST_HEADER 64 /* bytes; one with a longer name is decoded each time */
 
@@ -73,6 +75,7 @@ struct association {
 	int64_t fresh_ms;
 	uint32_t held_count, held_bytes, any_count;
 	uint32_t control_left;
+	bool entered; /* it is counted in the limits of a rule */
 	int64_t begun_ms;
 };
 
@@ -298,11 +301,26 @@ terms_of(struct destination *d, int32_t rule)
 		limits_of_rules(a);
 }
 
+/* An association is a session of the rule that allowed the first of its destinations. */
+static bool
+enter_limits(struct association *a, int32_t rule)
+{
+	a->entered = a->entered || limits_enter(a->session, rule);
+	return a->entered;
+}
+
 static void
 permitted(struct destination *d, const struct addr *at, const struct rules_answer *answer)
 {
 	decide_count(d->card, answer);
 	note_address(d->card, at);
+	if (!enter_limits(d->association, answer->rule)) {
+		close_door(d);
+		tell(d, END_LIMIT);
+		drop_held(d, COUNT_UP_LIMIT);
+		d->retry_ms = loop_now() + RETRY_FULL_MS;
+		return;
+	}
 	contacts_reach(&d->association->contacts, &d->contact, at);
 	terms_of(d, answer->rule);
 }
@@ -901,6 +919,7 @@ association_new(struct session *s)
 	for (int i = 0; i < SOCKETS; i++)
 		a->watches[i].fd = -1;
 	a->session = s;
+	a->entered = s->card->rule >= 0; /* by decide */
 	a->control_left = CONTROL_BYTES;
 	a->client_at = (struct endpoint){s->card->source, s->approach->request.port};
 	if (a->client_at.port != 0)

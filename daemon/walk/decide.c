@@ -188,7 +188,9 @@ decide_association(struct session *s)
 		return STEP_NEXT;
 	}
 	decide_note(s, answer);
-	return granted ? STEP_NEXT : session_end(s, END_DENIED);
+	if (!granted)
+		return session_end(s, END_DENIED);
+	return limits_enter(s, answer->rule) ? STEP_NEXT : session_end(s, END_LIMIT);
 }
 
 enum step

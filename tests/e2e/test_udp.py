@@ -505,6 +505,79 @@ def test_egress_of_a_rule(daemons, udp_targets):
         assert record["source"]["nat"]["ip"] == source
 
 
+@pytest.mark.parametrize("word,ends", [("sever", True), ("keep", False)])
+def test_on_revoke_of_a_destination(daemons, udp_targets, word, ends):
+    one, two = udp_targets(), udp_targets()
+    both = f"""
+      a: {{ action = "allow"; from = "loopback"; to = "{one.host}" }}
+      b: {{ action = "allow"; from = "loopback"; to = "{two.host}"; on-revoke = "{word}" }}"""
+    daemon = daemons(rules=both)
+    with Association(daemon) as a:
+        assert a.ask(b"x", one.at) == b"x"
+        assert a.ask(b"x", two.at) == b"x"
+        daemon.reload(rules=both.split("b:", maxsplit=1)[0])
+        assert a.ask(b"y", one.at) == b"y"
+        a.send(b"y", two.at)
+        if ends:
+            daemon.ledger.wait(denied_to(two.port))
+        else:
+            assert a.receive()[0] == b"y"
+        # an association that is forbidden as a whole goes by the mildest word of its destinations
+        daemon.reload(rules=f"""
+          other: {{ action = "allow"; from = "loopback"; to = "{one.host}"; command = "connect" }}""")
+        if ends:
+            assert daemon.ledger.last_of(a)["event"]["reason"] == "revoked"
+        else:
+            assert a.ask(b"z", two.at) == b"z"
+            a.send(b"z", one.at)
+            daemon.ledger.wait(denied_to(one.port))
+            assert a.ask(b"z", two.at) == b"z"
+
+
+def test_on_revoke_drains_a_destination(daemons, udp_targets):
+    one, two = udp_targets(), udp_targets()
+    both = f"""
+      a: {{ action = "allow"; from = "loopback"; to = "{one.host}" }}
+      b: {{ action = "allow"; from = "loopback"; to = "{two.host}"; on-revoke = "drain 700 ms" }}"""
+    daemon = daemons(rules=both)
+    with Association(daemon) as a:
+        assert a.ask(b"x", one.at) == b"x"
+        assert a.ask(b"x", two.at) == b"x"
+        daemon.reload(rules=both.split("b:", maxsplit=1)[0])
+        assert a.ask(b"y", two.at) == b"y"
+        a.is_quiet(0.8)
+        a.send(b"z", two.at)
+        daemon.ledger.wait(denied_to(two.port))
+        assert a.ask(b"z", one.at) == b"z"
+    reasons = [r["event"]["reason"] for r in destinations(daemon, a, count=3)
+               if r["destination"]["port"] == two.port]
+    assert sorted(reasons) == ["denied", "revoked"]
+
+
+def test_sessions_of_a_rule(daemons, udp_targets):
+    """An association is a session of the rule that allowed its first destination."""
+    target, other = udp_targets(), udp_targets()
+    daemon = daemons(rules=f"""
+      a: {{ action = "allow"; from = "loopback"; to = "{target.host}"; limit: {{ sessions = 1 }} }}
+      b: {{ action = "allow"; from = "loopback"; to = "loopback" }}""")
+    with Association(daemon) as b:
+        with Association(daemon) as a:
+            assert a.ask(b"x", target.at) == b"x"
+            b.send(b"x", target.at)
+            record = daemon.ledger.wait(
+                lambda r: r["event"]["action"] == "udp-destination", "a refusal")
+            assert (record["event"]["reason"], record["rule"]["id"]) == ("limit", "a")
+        daemon.ledger.last_of(a)
+        b.sock.settimeout(0.5)
+
+        def room():
+            try:
+                return b.ask(b"y", target.at) == b"y"
+            except OSError:
+                return False
+        until(room, "room again")
+
+
 # -- limits ------------------------------------------------------------------------
 
 def test_idle(daemons, udp_targets):
