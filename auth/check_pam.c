@@ -15,6 +15,8 @@
 
 #include "auth/auth.h"
 
+static const char *services; /* NULL: the system's folders */
+
 struct talk {
 	const struct secret *password;
 	bool given;
@@ -91,6 +93,7 @@ verdict_of(int status, enum auth_why *why)
 	case PAM_CRED_INSUFFICIENT:
 	case PAM_CONV_ERR:
 	case PAM_CONV_AGAIN:
+	case PAM_SYSTEM_ERR: /* how pam_exec says no: or its guesses would never be counted */
 		*why = WHY_WRONG_SECRET;
 		return AUTH_REFUSED;
 	case PAM_MAXTRIES:
@@ -136,11 +139,18 @@ same_user(pam_handle_t *pam, const char *user)
 	       strcmp(now, user) == 0;
 }
 
+void
+check_pam_folder(const char *folder)
+{
+	services = folder;
+}
+
 bool
 pam_service_exists(const char *service)
 {
-	static const char *const folders[] = {"/etc/pam.d", "/usr/lib/pam.d"};
-	char path[128];
+	const char *const folders[] = {services != NULL ? services : "/etc/pam.d",
+				       services != NULL ? services : "/usr/lib/pam.d"};
+	char path[512];
 
 	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
 		snprintf(path, sizeof path, "%s/%s", folders[i], service);
@@ -170,7 +180,8 @@ check_pam(const char *service, const char *user, const struct secret *password,
 		*what = "there is no such service in /etc/pam.d";
 		return AUTH_UNAVAILABLE;
 	}
-	status = pam_start(service, user, &conv, &pam);
+	status = services != NULL ? pam_start_confdir(service, user, &conv, services, &pam)
+				  : pam_start(service, user, &conv, &pam);
 	if (status != PAM_SUCCESS || pam == NULL) {
 		*why = WHY_BROKEN;
 		*what = "pam_start";

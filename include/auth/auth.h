@@ -41,6 +41,8 @@ enum auth_verdict check_chap(const char *secret, size_t secret_len, const void *
  * Password and account of user by this service; PAM_RHOST is the client's address. Blocks as long as the modules do.
  * user: NUL-terminated. what: the function and words of PAM that failed, for the log (static or PAM's), never a secret.
  */
+/* Where services are looked for instead of the system's folders; NULL: there. Kept, not copied. For tests. */
+void check_pam_folder(const char *folder);
 /* There is a file for it; without one PAM would take that of 'other', which nobody wrote for us. */
 bool pam_service_exists(const char *service);
 enum auth_verdict check_pam(const char *service, const char *user, const struct secret *password,
