@@ -52,7 +52,9 @@ hash_whole(const char *hash, size_t len)
 		last = strrchr(hash, '$');
 		return len - (size_t)(last + 1 - hash) == hash_kinds[i].last;
 	}
-	return hash[0] == '$' || hash[0] == '_' || len >= 13; /* DES */
+	if (hash[0] == '_') /* BSDi */
+		return len == 20;
+	return hash[0] == '$' || (len >= 13 && (len - 13) % 11 == 0); /* DES, bigcrypt */
 }
 
 const char *
@@ -75,7 +77,7 @@ users_hash_fault(const char *hash, size_t len, bool *weak)
 	if (kind == CRYPT_SALT_METHOD_DISABLED)
 		return "this machine's libcrypt cannot verify this kind of hash";
 	if (!hash_whole(hash, len))
-		return "the hash is not whole";
+		return hash[0] == '$' ? "the hash is not whole" : "this is no password hash";
 	*weak = kind == CRYPT_SALT_METHOD_LEGACY || kind == CRYPT_SALT_TOO_CHEAP;
 	return NULL;
 }
