@@ -81,6 +81,11 @@ void load_free(struct rules_load *l, struct policy *policy);
 bool file_opens(const char *path, int *error); /* false: the -c file itself cannot be read */
 void problems_put(const struct ctl_call *call, const struct rules_load *l, struct buffer *out);
 
+/* rewrite.c */
+/* These bytes in place of the file's, in one step; mode and owner stay (fresh: the mode where there is none). False:
+ * errno, and nothing has changed. */
+bool rewrite(const char *path, const void *bytes, size_t len, unsigned fresh);
+
 /* The commands. */
 int check_run(struct ctl_call *call);
 int explain_run(struct ctl_call *call);
@@ -91,5 +96,6 @@ int verify_run(struct ctl_call *call);
 int help_run(struct ctl_call *call);
 int settings_run(struct ctl_call *call);
 int table_run(struct ctl_call *call);
+int passwd_run(struct ctl_call *call);
 
 #endif

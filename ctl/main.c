@@ -15,6 +15,7 @@
 #include "ctl/live.h"
 
 #define OPERAND_CODE "[CODE|COMMAND]"
+#define OPERANDS_PASSWD "add NAME|del NAME|check NAME|list"
 #define OPERANDS_TABLE "list|test NAME VALUE|replace NAME FILE"
 
 static const struct ctl_option explain_options[] = {
@@ -88,6 +89,11 @@ static const struct ctl_option verify_options[] = {
 static const struct ctl_option table_options[] = {
     {"no-reload", 0, NULL, "replace: leave the running server alone"},
     LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct ctl_option passwd_options[] = {
+    {"users", 0, "FILE", "the file of users; default: auth.file.path of the settings"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -175,6 +181,14 @@ const struct ctl_command ctl_commands[] = {
      "the log of the server, where it told the key, by --key.\n"
      "Exit status 0 if the ledger is whole, 1 if not, 2 if it could not be read.",
      verify_options, 1, CTL_OPERANDS, verify_run},
+    {"passwd", OPERANDS_PASSWD, "the users and passwords of auth.file",
+     "add: a new user, or a new password for one. del: removes the user. check: is it the\n"
+     "password of NAME? list: the users, and the kind of hash that each has.\n"
+     "The password is asked for on the terminal, or is the first line of the standard\n"
+     "input where that is no terminal; it is kept as a yescrypt hash. The file changes in\n"
+     "one step, its mode and owner stay, and a running server takes it at once.\n"
+     "Exit status 0 if it was done or the password is right, 1 if not.",
+     passwd_options, 1, 2, passwd_run},
     {"settings", "[NAME]", "every setting of sallyport.conf, with its default",
      "Lists the settings of sallyport.conf: name, type, default, bounds and meaning;\n"
      "with NAME that one, or the section of that name.",

@@ -169,85 +169,6 @@ judged(const struct rules_load *l, const char *file)
 	return src;
 }
 
-static bool
-write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-/* As the old one: its mode, and its owner where that is not us already. */
-static bool
-dress(int fd, const char *path)
-{
-	struct stat old, new;
-
-	if (stat(path, &old) == -1)
-		return errno == ENOENT && fchmod(fd, 0644) == 0;
-	if (fstat(fd, &new) == -1)
-		return false;
-	if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) &&
-	    fchown(fd, old.st_uid, old.st_gid) == -1)
-		return false;
-	return fchmod(fd, old.st_mode & 07777 & ~(mode_t)S_IWOTH) == 0;
-}
-
-/* The name must last as the bytes do. */
-static void
-sync_folder(char *path)
-{
-	char *slash = strrchr(path, '/');
-	int fd;
-
-	if (slash != NULL)
-		*slash = '\0';
-	fd = open(slash == NULL   ? "."
-		  : slash == path ? "/"
-				  : path,
-		  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd == -1)
-		return;
-	fsync(fd);
-	close(fd);
-}
-
-static bool
-lay_down(const char *path, const struct source *src)
-{
-	char *real = realpath(path, NULL), *temporary; /* a link stays one */
-	bool good;
-	int fd, error;
-
-	if (real == NULL && (errno != ENOENT || (real = strdup(path)) == NULL))
-		return false;
-	if (asprintf(&temporary, "%s.XXXXXX", real) < 0)
-		abort();
-	fd = mkostemp(temporary, O_CLOEXEC);
-	good = fd != -1 && write_all(fd, src->text, src->len) && dress(fd, real) &&
-	       fsync(fd) == 0 && rename(temporary, real) == 0;
-	error = errno;
-	if (fd != -1) {
-		close(fd);
-		if (!good)
-			unlink(temporary);
-	}
-	if (good)
-		sync_folder(real);
-	free(temporary);
-	free(real);
-	errno = error;
-	return good;
-}
-
 /* "reload": what the server said, or null where none was asked. */
 static int
 tell_json(const struct ctl_call *call, const char *path, size_t entries, bool asks)
@@ -315,7 +236,7 @@ replace_at(const struct ctl_call *call, const char *path)
 	    rules_tests(&l)) {
 		const struct source *src = judged(&l, file);
 
-		if (src == NULL || !lay_down(path, src))
+		if (src == NULL || !rewrite(path, src->text, src->len, 0644))
 			status = ctl_fail(call, "cannot replace %s: %s", path, strerror(errno));
 		else
 			status = tell_replaced(call, &l, path, src);
