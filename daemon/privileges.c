@@ -127,12 +127,15 @@ privileges_reader(void)
 	return no_more();
 }
 
+#define KEPT_MOST 16
+
 /* Modules may execute programs with rights of their own (unix_chkpwd), so new privileges stay
  * possible here, other than in no_more. */
 static bool
 keep_root(const int *kept, size_t count)
 {
 	struct rlimit none = {0, 0};
+	bool have[KEPT_MOST];
 
 	setrlimit(RLIMIT_CORE, &none);
 #ifndef SANITIZED
@@ -140,10 +143,18 @@ keep_root(const int *kept, size_t count)
 #endif
 	if (geteuid() != 0)
 		return true;
+	if (count > KEPT_MOST || capng_get_caps_process() != 0) {
+		log_error("cannot learn which capabilities there are");
+		return false;
+	}
+	for (size_t i = 0; i < count; i++) /* a unit or a container may have less */
+		have[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)kept[i]);
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < count; i++)
-		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-			     (unsigned)kept[i]);
+		if (have[i])
+			capng_update(CAPNG_ADD,
+				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+				     (unsigned)kept[i]);
 	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
 		log_debug("cannot narrow the bounding set of capabilities");
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
