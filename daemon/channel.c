@@ -27,19 +27,6 @@ channel_pair(int fds[2])
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
 }
 
-/* Does the table allow it? The same question that the receiver will ask. */
-static bool
-may_send(const struct channel *c, enum ipc_type type, size_t len, unsigned fd_count)
-{
-	const struct ipc_rule *r;
-
-	if (type <= IPC_NONE || type >= IPC_TYPE_COUNT)
-		return false;
-	r = &ipc_table[type];
-	return r->from & 1u << c->self && r->to & 1u << c->peer && len >= r->min && len <= r->max &&
-	       fd_count >= r->min_fds && fd_count <= r->max_fds;
-}
-
 bool
 channel_send(const struct channel *c, enum ipc_type type, const void *body, size_t len,
 	     const int *fds, unsigned fd_count)
@@ -50,7 +37,7 @@ channel_send(const struct channel *c, enum ipc_type type, const void *body, size
 	union control control;
 	ssize_t n;
 
-	if (!may_send(c, type, len, fd_count)) {
+	if (!ipc_legal(type, body, len, fd_count, c->self, c->peer)) {
 		errno = EINVAL;
 		return false;
 	}

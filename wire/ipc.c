@@ -225,42 +225,44 @@ answer_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 /* What bounds alone cannot say. */
 static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned fds,
 					  enum ipc_role to) = {
-    [IPC_BOOKS] = books_fit,
-    [IPC_TALLY] = tally_fits,
-    [IPC_POLICY] = policy_fits,
-    [IPC_ORDER] = order_fits,
-    [IPC_KILL] = kill_fits,
-    [IPC_PROCESSES] = processes_fit,
-    [IPC_ADMIN] = admin_fits,
-    [IPC_AUTH_ASK] = ask_fits,
-    [IPC_CHECK] = ask_fits,
-    [IPC_CHECKED] = answer_fits,
-    [IPC_AUTH_ANSWER] = answer_fits,
-    [IPC_LISTENERS] = listeners_fit,
+    [IPC_BOOKS] = books_fit,       [IPC_TALLY] = tally_fits,        [IPC_POLICY] = policy_fits,
+    [IPC_ORDER] = order_fits,      [IPC_KILL] = kill_fits,          [IPC_PROCESSES] = processes_fit,
+    [IPC_ADMIN] = admin_fits,      [IPC_AUTH_ASK] = ask_fits,       [IPC_CHECK] = ask_fits,
+    [IPC_CHECKED] = answer_fits,   [IPC_AUTH_ANSWER] = answer_fits, [IPC_LISTENERS] = listeners_fit,
     [IPC_COMPILED] = compiled_fit,
 };
+
+bool
+ipc_legal(enum ipc_type type, const void *body, size_t len, unsigned fds, enum ipc_role from,
+	  enum ipc_role to)
+{
+	const struct ipc_rule *rule;
+
+	if ((unsigned)type >= IPC_TYPE_COUNT || (unsigned)from >= ROLE_COUNT ||
+	    (unsigned)to >= ROLE_COUNT)
+		return false;
+	rule = &ipc_table[type];
+	if (!(rule->from >> from & 1) || !(rule->to >> to & 1))
+		return false;
+	if (len < rule->min || len > rule->max || fds < rule->min_fds || fds > rule->max_fds)
+		return false;
+	return fits[type] == NULL || fits[type](body, len, fds, to);
+}
 
 bool
 ipc_check(const void *packet, size_t len, unsigned fds, enum ipc_role from, enum ipc_role to,
 	  enum ipc_type *type, const void **body, size_t *body_len)
 {
-	const struct ipc_rule *rule;
 	struct ipc_head head;
 	const void *inside;
 
-	if (len < sizeof head || (unsigned)from >= ROLE_COUNT || (unsigned)to >= ROLE_COUNT)
+	if (len < sizeof head)
 		return false;
 	memcpy(&head, packet, sizeof head);
-	if (head.type >= IPC_TYPE_COUNT || head.reserved != 0 || head.length != len - sizeof head)
-		return false;
-	rule = &ipc_table[head.type];
-	if (!(rule->from >> from & 1) || !(rule->to >> to & 1))
-		return false;
-	if (head.length < rule->min || head.length > rule->max || fds < rule->min_fds ||
-	    fds > rule->max_fds)
+	if (head.reserved != 0 || head.length != len - sizeof head)
 		return false;
 	inside = (const char *)packet + sizeof head;
-	if (fits[head.type] != NULL && !fits[head.type](inside, head.length, fds, to))
+	if (!ipc_legal((enum ipc_type)head.type, inside, head.length, fds, from, to))
 		return false;
 	*type = (enum ipc_type)head.type;
 	*body = inside;

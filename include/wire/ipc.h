@@ -225,6 +225,8 @@ struct ipc_rule {
 };
 extern const struct ipc_rule ipc_table[IPC_TYPE_COUNT];
 
+/* May `from` tell `to` this? The sender asks before it sends, the receiver (ipc_check) again. */
+bool ipc_legal(enum ipc_type type, const void *body, size_t len, unsigned fds, enum ipc_role from, enum ipc_role to);
 /* True if a packet of `len` bytes with `fds` descriptors from role to role is legal; *type and *body point
  * into the packet. Bodies are only aligned to 8 if the packet is. */
 bool ipc_check(const void *packet, size_t len, unsigned fds, enum ipc_role from, enum ipc_role to,
