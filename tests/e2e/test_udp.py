@@ -1,5 +1,6 @@
 """UDP ASSOCIATE: what passes, what does not, and what is recorded of it."""
 import os
+import resource
 import signal
 import socket
 import struct
@@ -8,7 +9,7 @@ import pytest
 
 from harness import net
 from harness.socks import UDP, request4, request5
-from harness.udp import Association, UdpTarget, header
+from harness.udp import Association, UdpTarget, header, split
 from harness.wait import until
 
 
@@ -234,6 +235,24 @@ def test_runs_of_equal_size(daemon, udp_targets):
             a.sock.sendmsg([joined], control, 0, a.relay)
             assert [a.receive()[0] for _ in parts] == parts
     assert at  # the option's number is the kernel's
+
+
+def test_a_way_that_takes_no_segments(namespace, daemons):
+    """A smaller MTU than the datagrams of a run: they go one by one, in fragments; none is lost."""
+    namespace.ip("link", "set", "lo", "mtu", "1280")
+    with namespace:
+        target, daemon = UdpTarget(), daemons(settings={"workers": 1})
+        with Association(daemon) as a:
+            for _ in range(2):
+                worker, = daemon.workers()
+                os.kill(worker, signal.SIGSTOP)
+                parts = [os.urandom(1400) for _ in range(30)]
+                for part in parts:
+                    a.send(part, target.at)
+                os.kill(worker, signal.SIGCONT)
+                assert [a.receive()[0] for _ in parts] == parts
+        target.close()
+    assert daemon.ledger.last_of(a)["socks"]["dropped"] == 0
 
 
 # -- the client's socket ----------------------------------------------------------
@@ -816,25 +835,28 @@ def test_a_worker_that_is_killed(daemons, udp_targets):
 
 @pytest.mark.parametrize("count", [pytest.param(400, id="some"),
                                    pytest.param(10000, id="ten-thousand")])
-def test_many_at_once(daemons, udp_targets, count):
+def test_many_at_once(daemons, udp_targets, sanitized, count):
     """Each has its own socket, verdicts and records; all end clean."""
-    if count > 1000 and not os.environ.get("E2E_LONG"):
-        pytest.skip("long form: E2E_LONG=1")
+    if count > 1000 and sanitized:
+        pytest.skip("takes minutes under sanitizers")
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < count + 1000:
+        pytest.skip("too few descriptors for this client")
     target = udp_targets()
     daemon = daemons(settings={"workers": 2 if count < 1000 else 4,
                                "limits": {"sessions": 20000, "associations-per-source": 0}})
+    sock = Association.open_socket("127.0.0.1")  # descriptors are dear: one for all of them
     some = []
     for _ in range(count):
-        some.append(Association(daemon))
+        some.append(Association(daemon, sock=sock))
         assert some[-1].reply.code == 0, len(some)
-        some[-1].send(b"first", target.at)
-        assert some[-1].receive()[0] == b"first"
-    for i in range(0, count, 50):
-        part = some[i:i + 50]
-        for j, a in enumerate(part):
-            a.send(b"%d" % (i + j), target.at)
-        for j, a in enumerate(part):
-            assert a.receive()[0] == b"%d" % (i + j)
+    for text in b"first", b"second":
+        for i in range(0, count, 50):
+            part = {a.relay: a for a in some[i:i + 50]}
+            for a in part.values():
+                a.send(text + b"%d" % a.port, target.at)
+            while part:
+                datagram, relay = sock.recvfrom(65536)
+                assert split(datagram)[2] == text + b"%d" % part.pop(relay).port
     for a in some:
         a.close()
     ends = daemon.ledger.wait(lambda r: r["event"]["action"] == "session-end", "all ends",

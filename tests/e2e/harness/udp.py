@@ -31,21 +31,26 @@ def split(datagram):
 class Association:
     """A control connection and a UDP socket beside it.
 
-    announce: the address and port of the request; "own": those of our socket.
+    announce: the address and port of the request; "own": those of our socket.  sock: one that
+    others use as well.
     """
 
-    def __init__(self, daemon, announce=("0.0.0.0", 0), source=None, at=None):
+    def __init__(self, daemon, announce=("0.0.0.0", 0), source=None, at=None, sock=None):
         self.control = daemon.client(source=source) if at is None else daemon.client6()
-        family = socket.AF_INET6 if ":" in self.control.name[0] else socket.AF_INET
-        self.sock = socket.socket(family, socket.SOCK_DGRAM)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self.sock.bind((self.control.name[0], 0))
-        self.sock.settimeout(PATIENCE)
+        self.sock = sock or self.open_socket(self.control.name[0])
         self.port = self.control.port  # what the ledger knows it by
         if announce == "own":
             announce = self.sock.getsockname()[:2]
         self.reply = self.control.connect5(*announce, command=UDP)
         self.relay = (self.reply.address, self.reply.port)
+
+    @staticmethod
+    def open_socket(host):
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        sock.bind((host, 0))
+        sock.settimeout(PATIENCE)
+        return sock
 
     def __enter__(self):
         assert self.reply.code == 0, self.reply
