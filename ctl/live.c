@@ -20,25 +20,20 @@
 
 /* ---- where it is --------------------------------------------------------------------------- */
 
-/* What the file says; false: it cannot be read, or is no sallyport.conf. */
-static bool
-socket_of_file(const char *file, char *out, size_t size)
+bool
+live_settings(const char *file, struct settings *s)
 {
 	struct place nowhere = {0};
 	struct problems problems;
 	struct sources sources;
-	struct settings *s = calloc(1, sizeof *s);
 	struct tree *tree;
 	bool ok = false;
 
-	if (s == NULL)
-		abort();
 	sources_init(&sources);
 	problems_init(&problems);
 	tree = tree_load(&sources, file, file, nowhere, &problems);
 	if (tree != NULL && node_get(tree_root(tree), "listeners") != NULL) {
 		settings_read(tree_root(tree), tree_source(tree)->dir, s, &problems);
-		snprintf(out, size, "%s", s->control.socket);
 		ok = true;
 	}
 	if (tree != NULL) {
@@ -47,6 +42,17 @@ socket_of_file(const char *file, char *out, size_t size)
 	}
 	problems_free(&problems);
 	sources_free(&sources);
+	return ok;
+}
+
+static bool
+socket_of_file(const char *file, char *out, size_t size)
+{
+	struct settings *s = calloc(1, sizeof *s);
+	bool ok = s != NULL && live_settings(file, s);
+
+	if (ok)
+		snprintf(out, size, "%s", s->control.socket);
 	free(s);
 	return ok;
 }

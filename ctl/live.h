@@ -9,6 +9,10 @@
 #include "ctl/ctl.h"
 #include "wire/control.h"
 
+struct settings;
+/* The settings in the file, its policy unread; false: it cannot be read, or is no sallyport.conf. */
+bool live_settings(const char *file, struct settings *s);
+
 struct live {
 	const struct ctl_call *call;
 	char path[1024]; /* of the socket */
@@ -56,6 +60,7 @@ uint64_t json_count(const json_t *o, const char *key);
 int status_run(struct ctl_call *call);
 int sessions_run(struct ctl_call *call);
 int rules_run(struct ctl_call *call);
+int log_run(struct ctl_call *call);
 int metrics_run(struct ctl_call *call);
 int kill_run(struct ctl_call *call);
 int reload_run(struct ctl_call *call);

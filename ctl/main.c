@@ -69,6 +69,17 @@ static const struct ctl_option kill_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option log_options[] = {
+    {"follow", 'f', NULL, "go on as the file grows, also when it is rotated"},
+    {"lines", 'n', "N", "only the last N lines of each file; with -f 10"},
+    {"user", 0, "NAME", "only of this user"},
+    {"source", 0, "NETWORK", "only from this address or network"},
+    {"destination", 0, "PLACE", "only to this address or network, or this name and below it"},
+    {"rule", 0, "NAME", "only where this rule decided"},
+    {"event", 0, "WORD", "only such records: session-deny, admin-action ..."},
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct ctl_option metrics_options[] = {
     {"openmetrics", 0, NULL, "in the form of OpenMetrics"},
     LIVE_OPTION,
@@ -156,6 +167,10 @@ const struct ctl_command ctl_commands[] = {
      "Ends one session by its identifier, or all of a user or a rule; they end with\n"
      "'killed'. Exit status 1 if there was none. For operators.",
      kill_options, 0, 1, kill_run},
+    {"log", "[FILE...]", "the ledger, a short line a record",
+     "Shows audit files for people: the one that the settings name, or each FILE ('-' is\n"
+     "the standard input). With --json the records that are chosen, as they are.",
+     log_options, 0, CTL_OPERANDS, log_run},
     {"metrics", "", "what the running server has counted",
      "Shows the metrics of the running server as its page for Prometheus does, in the text\n"
      "form of Prometheus or of OpenMetrics. For viewers and operators.",

@@ -291,6 +291,25 @@ rules_more(struct caller *c)
 	return false;
 }
 
+bool
+counting_look(void)
+{
+	if (counting.book != NULL)
+		hits_book_look(counting.book);
+	return counting.book != NULL;
+}
+
+bool
+counting_of(const char *rule, struct hits_count *out)
+{
+	struct hits_total total = {0};
+
+	if (counting.book == NULL || !hits_book_total(counting.book, rule, &total))
+		return false;
+	*out = total.count;
+	return true;
+}
+
 void
 counting_list(struct caller *c)
 {

@@ -23,10 +23,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "counting.h"
 #include "walk/endings.h"
 
 #define PAGE_CLIENTS 32
 #define PAGE_TIMEOUT_S 10
+#define PAGE_LOOK_MS 1000 /* while there are clients */
 #define PAGE_MEMORY (16 * 1024) /* of one client's request */
 #define LABELS 256
 
@@ -146,6 +148,54 @@ put_policy(struct page *p)
 	begin(p, "policy_reloads", COUNTER, "Reloads since the start, by what came of them.");
 	put(p, "result=\"taken\"", controller.processes.reloads_taken);
 	put(p, "result=\"refused\"", controller.processes.reloads_refused);
+}
+
+#define RULES_SHOWN 5000 /* in the order of the policy; default and self always */
+
+/* Behind the rules come what decides where none does. */
+static struct rule_terms
+terms_at(const struct policy *policy, uint32_t i, uint32_t count)
+{
+	struct rule_terms terms = {0};
+
+	policy_terms(policy,
+		     i < count    ? (int32_t)i
+		     : i == count ? RULE_DEFAULT
+				  : RULE_SELF,
+		     &terms);
+	return terms;
+}
+
+static void
+put_rules(struct page *p)
+{
+	const struct policy *policy = controller.newest->policy;
+	size_t all = policy_rule_count(policy);
+	uint32_t count = (uint32_t)(all < RULES_SHOWN ? all : RULES_SHOWN);
+	struct hits_count c;
+
+	if (!counting_look())
+		return;
+	begin(p, "rule_matches", COUNTER, "Verdicts by the rule that gave them.");
+	for (uint32_t i = 0; i < count + 2; i++) {
+		struct rule_terms terms = terms_at(policy, i, count);
+
+		c = (struct hits_count){0};
+		counting_of(terms.name, &c);
+		put_labelled(p, (double)c.matches, "rule=\"%s\",verdict=\"%s\"", terms.name,
+			     terms.allow ? "allow" : "deny");
+		if (terms.dry_run)
+			put_labelled(p, (double)c.dry_run, "rule=\"%s\",verdict=\"dry-run\"",
+				     terms.name);
+	}
+	begin(p, "rule_last_match_timestamp_seconds", GAUGE,
+	      "When a rule matched last, since 1970; no line if it never did.");
+	for (uint32_t i = 0; i < count + 2; i++) {
+		struct rule_terms terms = terms_at(policy, i, count);
+
+		if (counting_of(terms.name, &c) && c.last_ns > 0)
+			put_labelled(p, (double)c.last_ns / 1e9, "rule=\"%s\"", terms.name);
+	}
 }
 
 static void
@@ -390,8 +440,8 @@ void
 metrics_put(struct buffer *out, bool openmetrics)
 {
 	static void (*const parts[])(struct page *) = {
-	    put_build,     put_policy,  put_connections, put_sessions, put_endings, put_times,
-	    put_decisions, put_traffic, put_audit,       put_workers,  put_process};
+	    put_build, put_rules,     put_policy,  put_connections, put_sessions, put_endings,
+	    put_times, put_decisions, put_traffic, put_audit,       put_workers,  put_process};
 	static struct page p;
 
 	memset(&p, 0, sizeof p);
@@ -507,12 +557,11 @@ run_page(void)
 	MHD_UNSIGNED_LONG_LONG ms;
 
 	MHD_run(page.daemon);
+	MHD_run(page.daemon); /* only the next run sees that one who left made room for another */
 	timer_stop(&page.timer);
 	if (MHD_get_timeout(page.daemon, &ms) == MHD_YES)
 		timer_set(&page.timer,
-			  loop_now() +
-			      (int64_t)(ms < 1000 * PAGE_TIMEOUT_S ? ms : 1000 * PAGE_TIMEOUT_S),
-			  page_due);
+			  loop_now() + (int64_t)(ms < PAGE_LOOK_MS ? ms : PAGE_LOOK_MS), page_due);
 }
 
 static void

@@ -86,6 +86,11 @@ def test_what_happened_is_counted(page, targets):
     assert value("audit_records_total", event="session-end") == 3
     assert value("audit_state", state="ok") == 1
     assert value("policy_rules") == 2
+    assert value("rule_matches_total", rule="one", verdict="allow") == 5
+    assert value("rule_matches_total", rule="no", verdict="deny") == 1
+    assert value("rule_matches_total", rule="policy-default", verdict="deny") == 1
+    assert value("rule_last_match_timestamp_seconds", rule="no") > 1e9
+    assert 'sallyport_rule_last_match_timestamp_seconds{rule="builtin:self"}' not in got
     assert got["process_start_time_seconds"] > 1e9
     server.run("reload")
     server.daemon.write_config("nonsense")
