@@ -75,7 +75,9 @@ struct association {
 	int64_t fresh_ms;
 	uint32_t held_count, held_bytes, any_count;
 	uint32_t control_left;
-	bool entered; /* it is counted in the limits of a rule */
+	uint64_t idle_ms, lifetime_ms;         /* the shortest of its rules; 0: none */
+	uint64_t own_idle_ms, own_lifetime_ms; /* of a rule that decided for all of it */
+	bool entered;                          /* it is counted in the limits of a rule */
 	int64_t begun_ms;
 };
 
@@ -231,32 +233,24 @@ note_address(struct card *c, const struct addr *at)
 	c->flags |= CARD_HAS_ADDRESS;
 }
 
-/* Of the rules that its destinations go by, the shortest limits hold for the association. */
+static uint64_t
+shorter(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* Of the rules that it has gone by, the shortest limits hold for the association. */
 static void
-limits_of_rules(struct association *a)
+keep_limits(struct association *a, uint64_t idle_ms, uint64_t lifetime_ms)
 {
 	struct session *s = a->session;
-	uint64_t idle = 0, lifetime = 0;
-	struct rule_terms terms;
-	struct contact *c;
 
-	if (s->card->rule >= 0 && s->card->policy == walk.generation) {
-		policy_terms(walk.policy, s->card->rule, &terms);
-		idle = terms.idle_ms;
-		lifetime = terms.lifetime_ms;
-	}
-	for (c = a->contacts.newest; c != NULL; c = c->older) {
-		const struct destination *d = destination_of(c);
-
-		if (d->state != MAY_PASS)
-			continue;
-		if (d->idle_ms != 0 && (idle == 0 || d->idle_ms < idle))
-			idle = d->idle_ms;
-		if (d->lifetime_ms != 0 && (lifetime == 0 || d->lifetime_ms < lifetime))
-			lifetime = d->lifetime_ms;
-	}
-	s->idle_ms = idle != 0 ? (uint32_t)idle : walk.settings->timeouts.udp_idle;
-	s->end_by_ms = lifetime != 0 ? a->begun_ms + (int64_t)lifetime : 0;
+	a->idle_ms = shorter(a->idle_ms, idle_ms);
+	a->lifetime_ms = shorter(a->lifetime_ms, lifetime_ms);
+	s->idle_ms = a->idle_ms == 0           ? walk.settings->timeouts.udp_idle
+		     : a->idle_ms > UINT32_MAX ? UINT32_MAX
+					       : (uint32_t)a->idle_ms;
+	s->end_by_ms = a->lifetime_ms != 0 ? a->begun_ms + (int64_t)a->lifetime_ms : 0;
 	relay_limits(s);
 }
 
@@ -284,7 +278,6 @@ terms_of(struct destination *d, int32_t rule)
 	struct association *a = d->association;
 	struct rule_terms terms;
 	struct addr from;
-	bool limited = d->idle_ms != 0 || d->lifetime_ms != 0;
 
 	policy_terms(walk.policy, rule, &terms);
 	a->any_count -= d->state == MAY_PASS && d->replies == 2;
@@ -297,8 +290,8 @@ terms_of(struct destination *d, int32_t rule)
 	d->idle_ms = terms.idle_ms;
 	d->lifetime_ms = terms.lifetime_ms;
 	datagram_peer_set(&d->peer, &to, egress_for(&to.addr, &terms, &from));
-	if (limited || d->idle_ms != 0 || d->lifetime_ms != 0)
-		limits_of_rules(a);
+	if (d->idle_ms != 0 || d->lifetime_ms != 0)
+		keep_limits(a, d->idle_ms, d->lifetime_ms);
 }
 
 /* An association is a session of the rule that allowed the first of its destinations. */
@@ -648,12 +641,18 @@ associate_rejudge(struct session *s)
 	struct contact *c, *older;
 	unsigned n = 0;
 
+	/* The words of the new policy; its own rule's, if one decided, are those that it began
+	 * with. */
+	a->idle_ms = a->own_idle_ms;
+	a->lifetime_ms = a->own_lifetime_ms;
 	for (c = a->contacts.newest; c != NULL; c = older, n++) {
+		struct destination *d = destination_of(c);
+
 		older = c->older;
-		if (destination_of(c)->judged != walk.generation)
-			judge_again(destination_of(c));
+		if (d->judged == walk.generation || judge_again(d))
+			keep_limits(a, d->idle_ms, d->lifetime_ms);
 	}
-	limits_of_rules(a);
+	keep_limits(a, 0, 0);
 	return n;
 }
 
@@ -970,10 +969,14 @@ associate_relay(struct session *s)
 	struct approach *way = s->approach;
 	enum ending why;
 
+	if (s->card->rule >= 0) { /* decide keeps the rule's words */
+		a->own_idle_ms = s->idle_ms != walk.settings->timeouts.udp_idle ? s->idle_ms : 0;
+		a->own_lifetime_ms = way->lifetime_ms;
+	}
 	s->approach = NULL;
 	approach_release(way);
 	s->pump.active_ms = a->begun_ms = loop_now();
-	limits_of_rules(a);
+	keep_limits(a, a->own_idle_ms, a->own_lifetime_ms);
 	session_client(s)->ready = control_ready;
 	if ((why = read_control(s)) != END_NONE)
 		return session_end(s, why);

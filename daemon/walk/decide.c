@@ -91,13 +91,16 @@ static void
 keep_words(struct session *s, int32_t rule)
 {
 	struct rule_terms terms;
+	uint32_t idle;
 
 	policy_terms(walk.policy, rule, &terms);
 	s->on_revoke = terms.on_revoke;
 	s->drain_ms = terms.drain_ms;
 	if (s->approach == NULL)
 		return; /* it lives by the words that it began with */
-	s->idle_ms = terms.idle_ms == 0           ? walk.settings->timeouts.idle
+	idle = s->card->command == SOCKS_UDP ? walk.settings->timeouts.udp_idle
+					     : walk.settings->timeouts.idle;
+	s->idle_ms = terms.idle_ms == 0           ? idle
 		     : terms.idle_ms > UINT32_MAX ? UINT32_MAX
 						  : (uint32_t)terms.idle_ms;
 	s->approach->lifetime_ms = terms.lifetime_ms;

@@ -625,6 +625,18 @@ def test_idle_of_a_rule(daemons, udp_targets):
         assert b.ask(b"x", other.at) == b"x"
 
 
+def test_idle_of_the_rule_that_decides_for_all(daemons, udp_targets):
+    target = udp_targets()
+    daemon = daemons(rules="""
+      a: { action = "allow"; from = "loopback"; to = "loopback"; command = "udp-associate"
+           limit: { idle = "300 ms" } }
+      b: { action = "allow"; from = "loopback"; to = "any" }""")
+    with Association(daemon) as a:
+        assert a.ask(b"x", target.at) == b"x"
+        daemon.reload(rules=daemon.rules.replace("300 ms", "400 ms"))
+        assert daemon.ledger.last_of(a)["event"]["reason"] == "idle"
+
+
 def test_lifetime_of_a_rule(daemons, udp_targets):
     target = udp_targets()
     daemon = daemons(rules="""
