@@ -204,9 +204,9 @@ enum books_counter {
 	COUNT_DNS_QUERIES, COUNT_DNS_CACHED, COUNT_DNS_FAILED, COUNT_SESSIONS /* gauge */,
 	/* datagrams: from the client ... */
 	COUNT_UP_PASSED, COUNT_UP_STRANGER /* not from the client's address and port */, COUNT_UP_MALFORMED, COUNT_UP_DENIED,
-	COUNT_UP_LIMIT /* no card, too many new destinations, too many wait for a name */, COUNT_UP_FAILED /* could not be sent */,
+	COUNT_UP_LIMIT /* no card, too many new destinations, too many wait for a name, a limit of the rule */, COUNT_UP_FAILED /* could not be sent */,
 	/* ... and for it */
-	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_FAILED,
+	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_LIMIT /* beyond a bandwidth */, COUNT_DOWN_FAILED,
 	COUNT_DECISIONS, COUNT_RULES_TESTED /* by final verdicts, see decide_count */,
 	COUNT_STRANGERS /* that called at the door of a BIND */, COUNT_MAX
 };

@@ -49,6 +49,8 @@ struct destination {
 	struct held *held, **held_end;
 	int64_t since_ns, retry_ms;    /* retry: of a name; 0: never */
 	uint64_t idle_ms, lifetime_ms; /* of its rule */
+	uint64_t counted;              /* names its rule, if that counts, see limits_rule */
+	struct limits_line *line;      /* its bandwidths; NULL: none */
 	int64_t revoke_by_ms;          /* forbidden by now, see session.h; 0: not so */
 	uint32_t judged, drain_ms;
 	uint8_t state;              /* enum destination_state */
@@ -77,7 +79,7 @@ struct association {
 	uint32_t control_left;
 	uint64_t idle_ms, lifetime_ms;         /* the shortest of its rules; 0: none */
 	uint64_t own_idle_ms, own_lifetime_ms; /* of a rule that decided for all of it */
-	bool entered;                          /* it is counted in the limits of a rule */
+	uint64_t counted; /* a rule that counts all of it, see limits_rule; 0: none */
 	int64_t begun_ms;
 };
 
@@ -140,6 +142,56 @@ sent_down(void *owner, unsigned n, size_t bytes, int error)
 
 /* ---- the end of a destination ---------------------------------------------------- */
 
+/* Of the association's destinations by the same rule one has in its card what was taken of the
+ * rule's limits. */
+static struct destination *
+counts_with(const struct destination *d, uint64_t rule)
+{
+	struct contact *c;
+
+	for (c = rule != 0 ? d->association->contacts.newest : NULL; c != NULL; c = c->older) {
+		struct destination *other = destination_of(c);
+
+		if (other != d && other->counted == rule && other->card != NULL)
+			return other;
+	}
+	return NULL;
+}
+
+static void
+uncount(struct destination *d)
+{
+	static const uint64_t nothing[3];
+	struct destination *heir = NULL;
+
+	if (memcmp(d->card->quota, nothing, sizeof nothing) != 0)
+		heir = counts_with(d, d->counted);
+	limits_leave_destination(d->card, heir != NULL ? heir->card : NULL);
+	d->counted = 0;
+	free(d->line);
+	d->line = NULL;
+}
+
+/* False: its rule's limit is reached. */
+static bool
+count_by(struct destination *d, int32_t rule)
+{
+	uint64_t name = limits_rule(rule);
+	struct session *s = d->association->session;
+
+	if (name != d->counted || name == 0) {
+		uncount(d);
+		if (name == d->association->counted)
+			name = 0; /* the association as a whole counts */
+		if (name != 0 && counts_with(d, name) == NULL &&
+		    !limits_enter_destination(s, d->card, rule))
+			return false;
+		d->counted = name;
+	}
+	free(d->line);
+	return limits_line(s, rule, &d->line);
+}
+
 static void
 tell(struct destination *d, enum ending why)
 {
@@ -147,6 +199,7 @@ tell(struct destination *d, enum ending why)
 
 	if (c == NULL)
 		return;
+	uncount(d);
 	d->card = NULL;
 	c->ending = (uint8_t)why;
 	c->duration_ns = (uint64_t)(loop_now_ns() - d->since_ns);
@@ -294,12 +347,14 @@ terms_of(struct destination *d, int32_t rule)
 		keep_limits(a, d->idle_ms, d->lifetime_ms);
 }
 
-/* An association is a session of the rule that allowed the first of its destinations. */
-static bool
-enter_limits(struct association *a, int32_t rule)
+/* Told once; asked again when it may be so no more. */
+static void
+over_limit(struct destination *d)
 {
-	a->entered = a->entered || limits_enter(a->session, rule);
-	return a->entered;
+	d->retry_ms = loop_now() + RETRY_FULL_MS;
+	close_door(d);
+	tell(d, END_LIMIT);
+	drop_held(d, COUNT_UP_LIMIT);
 }
 
 static void
@@ -307,11 +362,8 @@ permitted(struct destination *d, const struct addr *at, const struct rules_answe
 {
 	decide_count(d->card, answer);
 	note_address(d->card, at);
-	if (!enter_limits(d->association, answer->rule)) {
-		close_door(d);
-		tell(d, END_LIMIT);
-		drop_held(d, COUNT_UP_LIMIT);
-		d->retry_ms = loop_now() + RETRY_FULL_MS;
+	if (!count_by(d, answer->rule)) {
+		over_limit(d);
 		return;
 	}
 	contacts_reach(&d->association->contacts, &d->contact, at);
@@ -420,7 +472,7 @@ send_up(struct destination *d, const uint8_t *data, size_t len)
 	struct association *a = d->association;
 	int fd = target_socket(a, &d->contact.addr);
 
-	if (fd == -1) {
+	if (fd == -1 || !limits_pass(d->line, 0, len)) {
 		drop(a, COUNT_UP_LIMIT);
 		return;
 	}
@@ -602,6 +654,10 @@ judge_again(struct destination *d)
 	d->card->reason = (uint8_t)answer.reason;
 	d->card->policy = walk.generation;
 	d->card->dry_run = answer.dry_run;
+	if (!count_by(d, answer.rule)) {
+		destination_end(d, END_LIMIT);
+		return false;
+	}
 	terms_of(d, answer.rule);
 	return true;
 }
@@ -823,6 +879,8 @@ pass_down(struct association *a, const struct datagram *g)
 	}
 	if (d == NULL)
 		drop(a, COUNT_DOWN_UNSOLICITED);
+	else if (!limits_pass(d->line, 1, g->len))
+		drop(a, COUNT_DOWN_LIMIT);
 	else if (g->len + len > (addr_is4(&a->client_at.addr) ? DATAGRAM_MOST4 : DATAGRAM_MOST6))
 		drop(a, COUNT_DOWN_FAILED); /* with its header it is none any more */
 	else
@@ -918,7 +976,7 @@ association_new(struct session *s)
 	for (int i = 0; i < SOCKETS; i++)
 		a->watches[i].fd = -1;
 	a->session = s;
-	a->entered = s->card->rule >= 0; /* by decide */
+	a->counted = s->card->rule >= 0 ? limits_rule(s->card->rule) : 0; /* by decide */
 	a->control_left = CONTROL_BYTES;
 	a->client_at = (struct endpoint){s->card->source, s->approach->request.port};
 	if (a->client_at.port != 0)

@@ -150,7 +150,7 @@ user_of(const struct session *s, char who[WHO_MAX])
 /* ---- taking and giving ----------------------------------------------------------------------- */
 
 static bool
-count(struct session *s, unsigned place, enum quota_kind kind, const struct rule_terms *terms,
+count(struct card *card, unsigned place, enum quota_kind kind, const struct rule_terms *terms,
       uint32_t most, const char *who, size_t len)
 {
 	uint64_t key;
@@ -160,7 +160,7 @@ count(struct session *s, unsigned place, enum quota_kind kind, const struct rule
 	key = quota_key(walk.quotas, kind, terms->name, who, len);
 	if (!quota_take(walk.quotas, key, most))
 		return false;
-	s->card->quota[place] = key;
+	card->quota[place] = key;
 	return true;
 }
 
@@ -188,10 +188,39 @@ in_time(const struct rule_terms *terms, const char *user, size_t len)
 }
 
 static bool
-counts_anything(const struct rule_terms *t)
+counts(const struct rule_terms *t)
 {
 	return t->sessions != 0 || t->sessions_per_user != 0 || t->sessions_per_source != 0 ||
-	       t->rate_per_user > 0 || t->bandwidth_per_session != 0 || t->bandwidth_per_user != 0;
+	       t->rate_per_user > 0;
+}
+
+static bool
+holds_back(const struct rule_terms *t)
+{
+	return t->bandwidth_per_session != 0 || t->bandwidth_per_user != 0;
+}
+
+/* Into the card: counts, then the rate. After false some may be taken. */
+static bool
+take(const struct session *s, struct card *card, const struct rule_terms *t)
+{
+	char user[WHO_MAX], source[WHO_MAX];
+	size_t user_len = user_of(s, user), source_len = source_of(s, source);
+
+	return count(card, 0, QUOTA_SESSIONS, t, t->sessions, NULL, 0) &&
+	       count(card, 1, QUOTA_USER, t, t->sessions_per_user, user, user_len) &&
+	       count(card, 2, QUOTA_SOURCE, t, t->sessions_per_source, source, source_len) &&
+	       in_time(t, user, user_len);
+}
+
+static void
+give(struct card *card)
+{
+	for (size_t i = 0; i < sizeof card->quota / sizeof card->quota[0]; i++) {
+		if (card->quota[i] != 0)
+			quota_give(walk.quotas, card->quota[i]);
+		card->quota[i] = 0;
+	}
 }
 
 static double
@@ -200,13 +229,16 @@ ns_a_byte(uint64_t bits_per_s)
 	return bits_per_s == 0 ? 0 : 8 * NS_PER_S_D / (double)bits_per_s;
 }
 
+static const enum quota_kind kinds[2] = {QUOTA_UP, QUOTA_DOWN};
+
 static bool
-set_gate(struct session *s, const struct rule_terms *t, const char *user, size_t len)
+set_gate(struct session *s, const struct rule_terms *t)
 {
-	static const enum quota_kind kinds[2] = {QUOTA_UP, QUOTA_DOWN};
+	char user[WHO_MAX];
+	size_t len = user_of(s, user);
 	struct gate *g;
 
-	if (t->bandwidth_per_session == 0 && t->bandwidth_per_user == 0)
+	if (!holds_back(t))
 		return true;
 	if ((g = calloc(1, sizeof *g)) == NULL)
 		return false;
@@ -227,21 +259,12 @@ set_gate(struct session *s, const struct rule_terms *t, const char *user, size_t
 bool
 limits_enter(struct session *s, int32_t rule)
 {
-	char user[WHO_MAX], source[WHO_MAX];
 	struct rule_terms t;
-	size_t user_len, source_len;
 
 	policy_terms(walk.policy, rule, &t);
-	if (!counts_anything(&t))
+	if (!counts(&t) && !holds_back(&t))
 		return true;
-	if (walk.quotas == NULL)
-		return false;
-	user_len = user_of(s, user);
-	source_len = source_of(s, source);
-	if (count(s, 0, QUOTA_SESSIONS, &t, t.sessions, NULL, 0) &&
-	    count(s, 1, QUOTA_USER, &t, t.sessions_per_user, user, user_len) &&
-	    count(s, 2, QUOTA_SOURCE, &t, t.sessions_per_source, source, source_len) &&
-	    in_time(&t, user, user_len) && set_gate(s, &t, user, user_len))
+	if (take(s, s->card, &t) && set_gate(s, &t))
 		return true;
 	limits_leave(s);
 	return false;
@@ -252,14 +275,95 @@ limits_leave(struct session *s)
 {
 	struct gate *g = (struct gate *)s->pump.gate;
 
-	for (int i = 0; i < 3; i++) {
-		if (s->card->quota[i] != 0)
-			quota_give(walk.quotas, s->card->quota[i]);
-		s->card->quota[i] = 0;
-	}
+	give(s->card);
 	if (g == NULL)
 		return;
 	s->pump.gate = NULL;
 	timer_stop(&g->timer);
 	free(g);
+}
+
+/* ---- destinations of an association ---------------------------------------------------------- */
+
+uint64_t
+limits_rule(int32_t rule)
+{
+	struct rule_terms t;
+
+	policy_terms(walk.policy, rule, &t);
+	return counts(&t) ? quota_key(walk.quotas, QUOTA_SESSIONS, t.name, NULL, 0) : 0;
+}
+
+bool
+limits_enter_destination(const struct session *s, struct card *destination, int32_t rule)
+{
+	struct rule_terms t;
+
+	policy_terms(walk.policy, rule, &t);
+	if (!counts(&t) || take(s, destination, &t))
+		return true;
+	give(destination);
+	return false;
+}
+
+void
+limits_leave_destination(struct card *destination, struct card *heir)
+{
+	if (heir == NULL) {
+		give(destination);
+		return;
+	}
+	memcpy(heir->quota, destination->quota, sizeof heir->quota);
+	memset(destination->quota, 0, sizeof destination->quota);
+}
+
+struct limits_line {
+	double session_ns, user_ns;           /* a byte; 0: no limit */
+	uint64_t session_key[2], user_key[2]; /* of the buckets */
+};
+
+bool
+limits_line(const struct session *s, int32_t rule, struct limits_line **out)
+{
+	char user[WHO_MAX], id[BOOKS_ID];
+	size_t len = user_of(s, user);
+	struct rule_terms t;
+	struct limits_line *l;
+
+	*out = NULL;
+	policy_terms(walk.policy, rule, &t);
+	if (!holds_back(&t))
+		return true;
+	if ((l = calloc(1, sizeof *l)) == NULL)
+		return false;
+	books_id(walk.books, s->card, id);
+	l->session_ns = ns_a_byte(t.bandwidth_per_session);
+	l->user_ns = ns_a_byte(t.bandwidth_per_user);
+	for (int d = 0; d < 2; d++) {
+		l->session_key[d] = quota_key(walk.quotas, kinds[d], t.name, id, sizeof id);
+		l->user_key[d] = quota_key(walk.quotas, kinds[d], t.name, user, len);
+	}
+	*out = l;
+	return true;
+}
+
+static bool
+spend(uint64_t key, double ns_of_byte, size_t bytes)
+{
+	int64_t cost = (int64_t)((double)bytes * ns_of_byte), now = loop_now_ns();
+	/* always room for a datagram of any size after a while */
+	int64_t burst = CREDIT_NS > cost ? CREDIT_NS : cost;
+	_Atomic int64_t *bucket;
+
+	if (ns_of_byte <= 0)
+		return true;
+	bucket = quota_bucket(walk.quotas, key, now);
+	return bucket != NULL && bucket_take(bucket, now, cost, burst);
+}
+
+bool
+limits_pass(struct limits_line *l, int direction, size_t bytes)
+{
+	return l == NULL || (spend(l->session_key[direction], l->session_ns, bytes) &&
+			     spend(l->user_key[direction], l->user_ns, bytes));
 }

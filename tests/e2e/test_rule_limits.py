@@ -8,6 +8,7 @@ import pytest
 
 from harness.socks import greeting, request5
 from harness.targets import hold
+from harness.udp import Association
 from harness.wait import until
 
 BASE = 'action = "allow"; from = "loopback"; to = [ "any", "loopback" ]'
@@ -59,6 +60,25 @@ def test_a_failed_session_gives_back(daemons):
         client, code = open_one(daemon, 1)
         assert code == 5
         close_and_wait(daemon, client)
+
+
+def test_sessions_of_a_user(daemons, echo):
+    """A user is one wherever it comes from, and another is another."""
+    daemon = daemons(rules=rule("sessions-per-user = 2", more='auth = "userid"; who = "known"'))
+
+    def ask(userid, source):
+        client = daemon.client(source=source)
+        return client, client.connect4("127.0.0.1", echo.port, userid=userid).code
+    ann = [ask(b"ann", f"127.0.0.{i}") for i in (11, 12, 13)]
+    assert [code for _, code in ann] == [90, 90, 91]
+    bob = ask(b"bob", "127.0.0.11")
+    assert bob[1] == 90
+    assert daemon.ledger.last_of(ann[2][0])["user"]["name"] == "ann"
+    close_and_wait(daemon, ann[0][0])
+    again = ask(b"ann", "127.0.0.14")
+    assert again[1] == 90
+    for client, _ in (*ann[1:], bob, again):
+        client.close()
 
 
 @pytest.mark.parametrize("word", ["sessions-per-source", "sessions-per-user"])
@@ -356,3 +376,101 @@ def test_a_held_back_session_ends_like_any(daemons, targets):
     assert daemon.ledger.last_of(revoked)["event"]["reason"] == "revoked"
     for client in (revoked, last):
         client.close()
+
+
+# -- UDP ------------------------------------------------------------------------------
+
+def limit_record(daemon, port):
+    return daemon.ledger.wait(lambda r: r["event"]["action"] == "udp-destination"
+                              and r["event"]["reason"] == "limit"
+                              and r["destination"]["port"] == port, "a destination over a limit")
+
+
+def test_an_association_counts_once_a_rule(daemons, udp_targets):
+    one, two = udp_targets(), udp_targets()
+    daemon = daemons(rules=rule("sessions = 1; sessions-per-source = 1; sessions-per-user = 1"))
+    with Association(daemon) as first:
+        assert first.ask(b"a", one.at) == b"a"
+        assert first.ask(b"b", two.at) == b"b"
+        with Association(daemon) as second:
+            second.send(b"c", one.at)
+            assert limit_record(daemon, one.at[1])["rule"]["id"] == "local"
+            second.close()
+        with daemon.client() as client:  # the rule is the same for TCP
+            assert client.connect5("127.0.0.1", 1).code == 1
+        assert first.ask(b"d", one.at) == b"d"
+    daemon.ledger.last_of(first)
+    with Association(daemon) as third:
+        assert third.ask(b"e", two.at) == b"e"
+
+
+def test_a_destination_over_the_limit_may_come_later(daemons, udp_targets):
+    target = udp_targets()
+    daemon = daemons(rules=rule("sessions = 1"))
+    with Association(daemon) as second:
+        with Association(daemon) as first:
+            assert first.ask(b"a", target.at) == b"a"
+            second.send(b"b", target.at)
+            limit_record(daemon, target.at[1])
+        daemon.ledger.last_of(first)
+
+        def again():
+            second.send(b"c", target.at)
+            second.sock.settimeout(0.3)
+            try:
+                return second.receive() == (b"c", target.at)
+            except TimeoutError:
+                return False
+        until(again, "the destination that was over the limit")
+
+
+def test_a_crash_gives_back_what_destinations_had(daemons, udp_targets):
+    target = udp_targets()
+    daemon = daemons(rules=rule("sessions = 1"), settings={"workers": 1})
+    daemon.crash_expected = True
+    for _ in range(2):
+        a = Association(daemon)
+        assert a.ask(b"a", target.at) == b"a"
+        worker = daemon.workers()[0]
+        os.kill(worker, signal.SIGKILL)
+        daemon.ledger.last_of(a)
+        a.close()
+        until(lambda w=worker: daemon.workers() and daemon.workers() != [w], "another worker")
+
+
+def test_a_reload_moves_what_destinations_had(daemons, udp_targets):
+    one, two = udp_targets(), udp_targets()
+    daemon = daemons(rules=rule("sessions = 1", "old"))
+    with Association(daemon) as a:
+        assert a.ask(b"a", one.at) == b"a"
+        assert a.ask(b"b", two.at) == b"b"
+        daemon.reload(rules=rule("sessions = 1", "new"))
+        assert a.ask(b"c", one.at) == b"c"
+        with Association(daemon) as b:
+            b.send(b"d", one.at)
+            assert limit_record(daemon, one.at[1])["rule"]["id"] == "new"
+        daemon.reload(rules=rule("sessions = 1", "old"))
+        assert a.ask(b"e", two.at) == b"e"
+    daemon.ledger.last_of(a)
+    daemon.reload(rules=rule("sessions = 1", "new"))
+    with Association(daemon) as a:
+        assert a.ask(b"f", one.at) == b"f"
+
+
+def test_bandwidth_of_datagrams(daemons, udp_targets):
+    """What is too much is dropped and counted; small traffic passes."""
+    target = udp_targets()
+    daemon = daemons(rules=rule('bandwidth-per-session = "800 kbit/s"; bandwidth-per-user = "8 Mbit/s"'))
+    with Association(daemon) as a:
+        assert a.ask(b"first", target.at) == b"first"
+        begin = time.monotonic()
+        for i in range(400):
+            a.send(b"%04d" % i + b"x" * 996, target.at)
+            if i % 20 == 19:
+                time.sleep(0.01)
+        took = time.monotonic() - begin
+        until(lambda: len(target.got) > 1, "some of them")
+    end = daemon.ledger.last_of(a)
+    passed = end["source"]["packets"] - 1
+    assert 5 <= passed <= 100 * took + 15
+    assert end["socks"]["dropped"] >= 400 - passed - 5

@@ -574,7 +574,7 @@ def test_on_revoke_drains_a_destination(daemons, udp_targets):
 
 
 def test_sessions_of_a_rule(daemons, udp_targets):
-    """An association is a session of the rule that allowed its first destination."""
+    """An association is a session of each rule that allows one of its destinations."""
     target, other = udp_targets(), udp_targets()
     daemon = daemons(rules=f"""
       a: {{ action = "allow"; from = "loopback"; to = "{target.host}"; limit: {{ sessions = 1 }} }}
