@@ -30,6 +30,9 @@ FILES = [
     "{docdir}/examples/quickstart.conf",
     "{docdir}/examples/sallyport.conf",
     "{docdir}/examples/sallyport.socket",
+    "{docdir}/examples/fail2ban/filter.d/sallyport.conf",
+    "{docdir}/examples/fail2ban/jail.d/sallyport.conf",
+    "{sysconfdir}/pam.d/sallyport",
     "{docdir}/examples/perimeter/sallyport.conf",
     "{docdir}/examples/perimeter/policy.conf",
     "{docdir}/examples/perimeter/tables/feed-names.txt",
@@ -131,9 +134,9 @@ def test_unit(installed):
     assert unit["Type"] == ["notify"] and unit["NotifyAccess"] == ["main"]
     assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert unit["Restart"] == ["on-failure"]
-    # folders that the server writes into are those that are made for it
+    # folders that the server writes into are those that are made for it; that of pam_faillock is PAM's own
     made = re.findall(r"^d (\S+) ", installed.text("{tmpfilesdir}/sallyport.conf"), re.MULTILINE)
-    assert [p.lstrip("-") for p in unit["ReadWritePaths"][0].split()] == made
+    assert [p.lstrip("-") for p in unit["ReadWritePaths"][0].split()] == made + ["/run/faillock"]
 
 
 @pytest.mark.parametrize("name", ["sallyport.service", "sallyport.socket"])
