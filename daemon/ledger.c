@@ -21,9 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,7 +51,10 @@
 #define LATER 32
 #define CHECKPOINT_MS 1000 /* a line is not unsigned for longer */
 #define CHECKPOINT_LINES 1000
-#define ADMINS 64
+#define ASK_AGAIN_MS 60000 /* for a new file, if none came */
+#define CLOCK_STEP_NS (NS_PER_S / 2)
+#define SYNC_TOLD_MS 60000
+#define NOTES 64
 
 struct shelf {
 	struct books *books; /* NULL: empty */
@@ -85,9 +90,16 @@ static struct {
 	char hostname[256];
 	struct message *later[LATER]; /* came while we waited for a policy */
 	unsigned later_count;
-	struct ipc_admin admins[ADMINS]; /* not told yet */
-	unsigned admin_count;
-	bool heard; /* something that books_done is owed for */
+	struct ipc_note notes[NOTES]; /* not told yet */
+	unsigned note_count;
+	/* the file */
+	int64_t file_since_ns; /* wall: its first record */
+	uint64_t file_seq;     /* the record that tells its key */
+	int64_t asked_ms;      /* for another one; 0: not */
+	bool sync_due;
+	int64_t sync_told_ms;  /* that it failed */
+	int64_t wall_ahead_ns; /* of the monotonic clock */
+	bool heard;            /* something that books_done is owed for */
 	/* in this process only, a new one for each file; NULL: none */
 	struct evp_pkey_st *key;
 	uint8_t public_key[CHAIN_KEY];
@@ -195,6 +207,25 @@ drops(void)
 	return s != NULL && s->audit.on_full == ON_FULL_DROP;
 }
 
+/* As audit.sync wants it. */
+static void
+sync_file(void)
+{
+	const struct settings *s = settings_now();
+	int64_t now = clock_mono_ns() / NS_PER_MS;
+	int error;
+
+	if (s == NULL || s->audit.sync == SYNC_NONE ||
+	    (s->audit.sync == SYNC_CHECKPOINT && !ledger.sync_due))
+		return;
+	ledger.sync_due = false;
+	if ((error = desk_sync(ledger.desk)) == 0)
+		return;
+	if (ledger.sync_told_ms == 0 || now - ledger.sync_told_ms >= SYNC_TOLD_MS)
+		log_error("the audit file did not reach the disk: %s", strerror(error));
+	ledger.sync_told_ms = now;
+}
+
 /* True when everything stands in the file (or may be dropped). */
 static bool
 flush(void)
@@ -221,6 +252,8 @@ flush(void)
 	ledger.facts->failing = failing;
 	if (failing && !desk_written(ledger.desk))
 		return false;
+	if (!failing)
+		sync_file();
 	all_done();
 	desk_clear(ledger.desk);
 	return true;
@@ -242,6 +275,7 @@ only_a_line(void)
 	return (struct desk_effect){.seq = ledger.facts->seq + 1,
 				    .unsigned_lines = ledger.facts->unsigned_lines + 1,
 				    .policy_told = ledger.facts->policy_told,
+				    .note_told = ledger.facts->note_told,
 				    .worker = DESK_NOBODY};
 }
 
@@ -332,28 +366,15 @@ lay_plain(struct record_plain *r, struct desk_effect e, struct chain_tail *chain
 	return true;
 }
 
-/* False: no room. user, uid: whose deed it was, or NULL. */
-static bool
-write_of(const struct desk_effect *e, const char *action, const char *outcome, const char *reason,
-	 const char *text, const char *user, const char *uid)
-{
-	struct record_plain r = {
-	    .action = action,
-	    .outcome = outcome,
-	    .reason = reason,
-	    .text = text,
-	    .user = user,
-	    .user_id = uid,
-	};
-
-	return lay_plain(&r, *e, NULL);
-}
-
+/* False: no room. */
 static bool
 write_with(const struct desk_effect *e, const char *action, const char *outcome, const char *reason,
 	   const char *text)
 {
-	return write_of(e, action, outcome, reason, text, NULL, NULL);
+	struct record_plain r = {
+	    .action = action, .outcome = outcome, .reason = reason, .text = text};
+
+	return lay_plain(&r, *e, NULL);
 }
 
 static bool
@@ -384,6 +405,7 @@ sign_all(const char *action, struct chain_tail *chain)
 		chain->has |= CHAIN_HAS_ROOT;
 	if (!lay_plain(&r, only_a_line(), chain))
 		return;
+	ledger.sync_due = true;
 	ledger.checkpoint_ms = clock_mono_ns() / NS_PER_MS;
 }
 
@@ -435,6 +457,7 @@ begin_key(const char *action, const char *reason, const char *text, unsigned lef
 	if (!lay_plain(&r, only_a_line(), &chain))
 		return;
 	ledger.facts->begun = 1;
+	ledger.file_seq = ledger.facts->seq;
 	ledger.checkpoint_ms = clock_mono_ns() / NS_PER_MS;
 	if (ledger.key == NULL || is_short())
 		return;
@@ -855,6 +878,112 @@ tell_policies(void)
 	}
 }
 
+/* ---- the file's age and size --------------------------------------------------------------- */
+
+/* Of the first record, now if it tells none. */
+static int64_t
+first_time(int fd)
+{
+	static const char before[] = "{\"@timestamp\":\"";
+	char line[64] = "";
+	struct tm tm = {0};
+	ssize_t n = pread(fd, line, sizeof line - 1, 0);
+
+	if (n > (ssize_t)sizeof before && memcmp(line, before, sizeof before - 1) == 0 &&
+	    strptime(line + sizeof before - 1, "%Y-%m-%dT%H:%M:%S", &tm) != NULL)
+		return (int64_t)timegm(&tm) * NS_PER_S;
+	return clock_wall_ns();
+}
+
+/* Milliseconds until the file is too old, -1: never. A file in which nothing happened is left as it
+ * is. */
+static int64_t
+old_in(const struct settings *s)
+{
+	int64_t age_ms = (clock_wall_ns() - ledger.file_since_ns) / NS_PER_MS, most_ms;
+
+	if (s->audit.rotate_every_s == 0 || ledger.facts->seq < ledger.file_seq + 2)
+		return -1;
+	most_ms = (int64_t)s->audit.rotate_every_s * 1000;
+	return age_ms >= most_ms ? 0 : most_ms - age_ms;
+}
+
+static bool
+is_full(const struct settings *s)
+{
+	struct stat st;
+
+	return s->audit.rotate_size != 0 && fstat(desk_file(ledger.desk), &st) == 0 &&
+	       S_ISREG(st.st_mode) && (uint64_t)st.st_size >= s->audit.rotate_size;
+}
+
+/* The parent has the right to the folder; we write on into the old file until the new one is here.
+ */
+static void
+ask_for_file(void)
+{
+	const struct settings *s = settings_now();
+	int64_t now = clock_mono_ns() / NS_PER_MS;
+
+	if (s == NULL || ledger.stop ||
+	    (ledger.asked_ms != 0 && now - ledger.asked_ms < ASK_AGAIN_MS) ||
+	    (!is_full(s) && old_in(s) != 0))
+		return;
+	ledger.asked_ms = now;
+	channel_send(&ledger.channel, IPC_AUDIT_ROTATE, NULL, 0, NULL, 0);
+}
+
+/* How long there is nothing to do if nobody rings, -1: for ever. */
+static int
+idle_ms(void)
+{
+	const struct settings *s = settings_now();
+	int64_t sign = checkpoint_in(), old = s != NULL ? old_in(s) : -1;
+
+	if (old == 0 && ledger.asked_ms != 0) /* it was asked for */
+		old = ASK_AGAIN_MS;
+	if (sign == -1 || (old != -1 && old < sign))
+		sign = old;
+	return sign > INT32_MAX ? INT32_MAX : (int)sign;
+}
+
+/* ---- the clock ----------------------------------------------------------------------------- */
+
+/* Times of records before and after are not to be compared: that is a record. */
+static void
+look_at_clock(void)
+{
+	int64_t ahead = clock_wall_ns() - clock_mono_ns(), step = ahead - ledger.wall_ahead_ns;
+	char text[96];
+	struct text t;
+
+	ledger.wall_ahead_ns = ahead;
+	if (step < CLOCK_STEP_NS && step > -CLOCK_STEP_NS)
+		return;
+	text_init(&t, text, sizeof text);
+	text_put(&t, "the clock went ");
+	text_put(&t, step > 0 ? "forward by " : "back by ");
+	text_put_duration(&t, (uint64_t)(step > 0 ? step : -step));
+	if (!write_plain("clock-step", "success", NULL, text))
+		ledger.wall_ahead_ns -= step; /* next time */
+}
+
+/* A timer that never fires, but ends when the clock is set: else it would be noticed at the next
+ * record only. */
+static int
+clock_watch(void)
+{
+	struct itimerspec never = {.it_value.tv_sec = INT64_MAX / NS_PER_S};
+	struct epoll_event ev = {.events = EPOLLIN};
+	int fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+
+	if (fd == -1 ||
+	    timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) == -1)
+		return -1;
+	ev.data.fd = fd;
+	return epoll_ctl(ledger.epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
 static bool
 file_is_empty(int fd)
 {
@@ -883,6 +1012,10 @@ on_audit_file(const struct message *m)
 	}
 	left = file_is_empty(fd) ? desk_left(ledger.desk) : 0;
 	desk_open(ledger.desk, fd);
+	ledger.file_since_ns = first_time(fd);
+	ledger.asked_ms = 0;
+	if (!first)
+		channel_send(&ledger.channel, IPC_AUDIT_TAKEN, NULL, 0, NULL, 0);
 	ledger.colour = isatty(fd) == 1 && getenv("NO_COLOR") == NULL;
 	if (!first)
 		begin_key("audit-rotate", NULL, NULL, left);
@@ -947,47 +1080,50 @@ on_worker_gone(const struct message *m)
 	}
 }
 
-static void
-on_policy_refused(const struct message *m)
+/* False: no room. */
+static bool
+tell_note(const struct ipc_note *n)
 {
-	const struct ipc_compiled *body = m->body;
-	char text[64];
+	struct desk_effect e = only_a_line();
+	struct record_plain r = {
+	    .action = n->kind == NOTE_ADMIN ? "admin-action" : "policy-refused",
+	    .outcome = n->kind == NOTE_ADMIN && n->success ? "success" : "failure",
+	    .text = n->text,
+	    .at_ns = n->at_ns};
+	char uid[16];
 
-	snprintf(text, sizeof text, "%u error%s, the old policy stays", body->errors,
-		 body->errors == 1 ? "" : "s");
-	write_plain("policy-refused", "failure", NULL, text);
+	e.note_told = n->number;
+	if (n->kind == NOTE_ADMIN) {
+		snprintf(uid, sizeof uid, "%u", n->uid);
+		r.user = n->who;
+		r.user_id = uid;
+	}
+	return lay_plain(&r, e, NULL);
 }
 
 /* Kept while the file takes nothing: what people did is told, if late. */
 static void
-tell_admins(void)
+tell_notes(void)
 {
 	unsigned told = 0;
 
-	while (ledger.ready && told < ledger.admin_count) {
-		const struct ipc_admin *a = &ledger.admins[told];
-		struct desk_effect e = only_a_line();
-		char uid[16];
-
-		snprintf(uid, sizeof uid, "%u", a->uid);
-		if (!write_of(&e, "admin-action", a->success ? "success" : "failure", NULL, a->text,
-			      a->who, uid))
+	for (; ledger.ready && told < ledger.note_count; told++)
+		if (ledger.notes[told].number > ledger.facts->note_told &&
+		    !tell_note(&ledger.notes[told]))
 			break;
-		told++;
-	}
-	ledger.admin_count -= told;
-	memmove(ledger.admins, ledger.admins + told, ledger.admin_count * sizeof ledger.admins[0]);
+	ledger.note_count -= told;
+	memmove(ledger.notes, ledger.notes + told, ledger.note_count * sizeof ledger.notes[0]);
 }
 
 static void
-on_admin(const struct message *m)
+on_note(const struct message *m)
 {
-	if (ledger.admin_count == ADMINS) {
+	if (ledger.note_count == NOTES) {
 		log_error("no room for another record of what an admin did");
 		return;
 	}
 	/* work tells it, behind a policy that it may be about */
-	memcpy(&ledger.admins[ledger.admin_count++], m->body, sizeof ledger.admins[0]);
+	memcpy(&ledger.notes[ledger.note_count++], m->body, sizeof ledger.notes[0]);
 }
 
 static void
@@ -1003,15 +1139,10 @@ static const struct {
 	enum ipc_type type;
 	void (*take)(const struct message *m);
 } messages[] = {
-    {IPC_TALLY, on_tally},
-    {IPC_QUOTAS, on_quotas},
-    {IPC_POLICY, on_policy},
-    {IPC_AUDIT_FILE, on_audit_file},
-    {IPC_BOOKS, on_books},
-    {IPC_WORKER_GONE, on_worker_gone},
-    {IPC_POLICY_REFUSED, on_policy_refused},
-    {IPC_ADMIN, on_admin},
-    {IPC_DRAIN, on_drain},
+    {IPC_TALLY, on_tally},   {IPC_QUOTAS, on_quotas},
+    {IPC_POLICY, on_policy}, {IPC_AUDIT_FILE, on_audit_file},
+    {IPC_BOOKS, on_books},   {IPC_WORKER_GONE, on_worker_gone},
+    {IPC_NOTE, on_note},     {IPC_DRAIN, on_drain},
 };
 
 static void
@@ -1144,8 +1275,9 @@ work(void)
 
 	if (!ledger.ready)
 		return false;
+	look_at_clock();
 	tell_policies();
-	tell_admins();
+	tell_notes();
 	heard = hear_all();
 	heard |= bury_all() && !stuck();
 	if (ledger.later_count > 0)
@@ -1153,6 +1285,7 @@ work(void)
 	tell_resumed();
 	if (checkpoint_in() == 0)
 		checkpoint();
+	ask_for_file();
 	return heard;
 }
 
@@ -1174,7 +1307,7 @@ run(void)
 		if (in_vain < LOOKS_IN_VAIN || ledger.stop)
 			wait_for(LOOK_MS);
 		else if (arm_bells())
-			wait_for(checkpoint_in());
+			wait_for(idle_ms());
 		if (in_vain >= LOOKS_IN_VAIN)
 			disarm_bells();
 	}
@@ -1203,6 +1336,7 @@ ledger_run(int channel)
 
 	ledger.channel = (struct channel){channel, ROLE_LEDGER, ROLE_PARENT};
 	ledger.epoll = epoll_create1(EPOLL_CLOEXEC);
+	ledger.wall_ahead_ns = clock_wall_ns() - clock_mono_ns();
 	fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK);
 	if (gethostname(ledger.hostname, sizeof ledger.hostname - 1) == -1)
 		strcpy(ledger.hostname, "localhost");
@@ -1210,6 +1344,8 @@ ledger_run(int channel)
 		log_error("cannot set up the ledger: %s", strerror(errno));
 		return 1;
 	}
+	if (clock_watch() == -1)
+		log_debug("cannot watch the clock: %s", strerror(errno));
 	run();
 	if (!ledger.ready)
 		return 1;

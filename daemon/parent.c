@@ -39,6 +39,7 @@
 #include "notify.h"
 #include "privileges.h"
 #include "roles.h"
+#include "rotate.h"
 #include "settings/settings.h"
 
 #define WORKERS_MAX 64
@@ -76,6 +77,8 @@ struct generation {
 
 /* What a person ordered and has not been answered: a reload, or something that workers are asked. */
 #define WISHES 32
+#define NOTES 64
+#define ROTATIONS 16
 enum wish_state { WISH_NONE, WISH_NEXT /* reload */, WISH_COMPILES, WISH_TAKING, WISH_ASKED };
 struct wish {
 	enum wish_state state;
@@ -91,6 +94,12 @@ struct grave {
 	struct ipc_worker_gone gone;
 	bool crashed;
 	int books, bell; /* books -1: empty */
+};
+
+/* A file that was moved away; the ledger writes to it until it has taken the next one. */
+struct rotated {
+	char name[ROTATE_NAME];
+	uint64_t next; /* the number of that */
 };
 
 static struct {
@@ -122,8 +131,11 @@ static struct {
 	uint32_t reloads_taken, reloads_refused;
 	int64_t loaded_ns, started_wall_ns;
 	struct ipc_audit_state audit_state;
-	struct ipc_admin owed[WISHES]; /* records for a ledger that is not there */
-	unsigned owed_count;
+	struct ipc_note notes[NOTES]; /* the last ones, for a ledger that is restarted */
+	uint64_t note_count;	      /* ever */
+	struct rotated rotated[ROTATIONS];
+	unsigned rotated_count;
+	uint64_t files_told, files_taken; /* IPC_AUDIT_FILE but for the first of a ledger */
 	/* the end */
 	bool draining, ledger_draining, forced, announced;
 	unsigned stop_signals;
@@ -461,20 +473,81 @@ open_audit(void)
 	return fd;
 }
 
-/* Kept open here for a ledger that is restarted: it goes on in the same file, whatever its name is
- * by now. */
+/* Where one was moved by us; the hook gets it when the ledger has done with it. */
+static void
+keep_rotated(const char *name)
+{
+	log_notice("the audit file was moved to '%s'", name);
+	if (parent.rotated_count < ROTATIONS) {
+		struct rotated *r = &parent.rotated[parent.rotated_count++];
+
+		snprintf(r->name, sizeof r->name, "%s", name);
+		r->next = parent.files_told + 1;
+	} else
+		log_error("too many files at once for audit.rotate-hook: '%s' is left as it is",
+			  name);
+}
+
+/*
+ * Kept open here for a ledger that is restarted: it goes on in the same file, whatever its name is
+ * by now. One that nobody has moved away is moved away.
+ */
 static bool
 renew_audit_file(void)
 {
-	int fd = open_audit();
+	const char *path = parent.settings->audit.file;
+	char name[ROTATE_NAME];
+	int fd;
 
-	if (fd == -1)
+	if (!rotate_away(path, parent.audit, name)) {
+		log_error("cannot rename the audit file '%s': %s", path, strerror(errno));
+		return false;
+	}
+	if ((fd = open_audit()) == -1)
 		return false; /* records go on into the old one */
+	if (name[0] != '\0')
+		keep_rotated(name);
 	if (parent.audit != -1)
 		close(parent.audit);
 	parent.audit = fd;
+	parent.files_told++;
 	send_to(&parent.ledger, IPC_AUDIT_FILE, NULL, 0, &fd, 1);
 	return true;
+}
+
+/* The ledger has done with them: they are the admin's program's. */
+static void
+hand_over_rotated(void)
+{
+	const char *program = parent.settings->audit.rotate_hook;
+	unsigned done = 0;
+
+	for (; done < parent.rotated_count && parent.rotated[done].next <= parent.files_taken; done++)
+		if (program[0] != '\0')
+			rotate_hook(program, parent.rotated[done].name, parent.options.foreground);
+	parent.rotated_count -= done;
+	memmove(parent.rotated, parent.rotated + done,
+		parent.rotated_count * sizeof parent.rotated[0]);
+}
+
+/* Told again when the ledger is restarted: it knows which of them are records. */
+static void
+note(struct ipc_note *n)
+{
+	n->number = ++parent.note_count;
+	n->at_ns = clock_wall_ns();
+	parent.notes[n->number % NOTES] = *n;
+	send_to(&parent.ledger, IPC_NOTE, n, sizeof *n, NULL, 0);
+}
+
+static void
+repeat_notes(void)
+{
+	uint64_t n = parent.note_count > NOTES ? parent.note_count - NOTES + 1 : 1;
+
+	for (; n <= parent.note_count; n++)
+		send_to(&parent.ledger, IPC_NOTE, &parent.notes[n % NOTES],
+			sizeof parent.notes[0], NULL, 0);
 }
 
 /* In the background nobody may wait for our end of the caller's terminal or pipe. */
@@ -583,7 +656,6 @@ send_grave(struct child *to, const struct grave *g)
 		send_to(to, IPC_WORKER_GONE, &g->gone, sizeof g->gone, NULL, 0);
 }
 
-static void pay_owed(void);
 
 /* False: there is no process. One that cannot be told all is ended, and planned again when it has
  * died. */
@@ -605,7 +677,9 @@ start_ledger(void)
 		if (parent.workers[i].books != -1)
 			send_books(l, &parent.workers[i]);
 	send_to(l, IPC_AUDIT_FILE, NULL, 0, &parent.audit, 1);
-	pay_owed();
+	repeat_notes();
+	parent.files_taken = parent.files_told; /* nobody writes to the others any more */
+	hand_over_rotated();
 	return true;
 }
 
@@ -1050,10 +1124,14 @@ reload(void)
 static void
 reload_failed(const struct ipc_compiled *result)
 {
+	struct ipc_note body = {.kind = NOTE_REFUSED};
+
 	parent.reloads_refused++;
 	log_error("reload refused, the old policy stays: %u error%s", result->errors,
 		  result->errors == 1 ? "" : "s");
-	send_to(&parent.ledger, IPC_POLICY_REFUSED, result, sizeof *result, NULL, 0);
+	snprintf(body.text, sizeof body.text, "%u error%s, the old policy stays", result->errors,
+		 result->errors == 1 ? "" : "s");
+	note(&body);
 	notify_tell("READY=1");
 	wishes_failed(result, 0);
 }
@@ -1223,6 +1301,21 @@ static void take_order(const struct ipc_order *o);
 static void tell_changes(void);
 
 static void
+file_taken(void)
+{
+	if (parent.files_taken < parent.files_told)
+		parent.files_taken++;
+	hand_over_rotated();
+}
+
+static void
+rotate_audit_file(void)
+{
+	if (!parent.draining && renew_audit_file())
+		log_debug("a new audit file");
+}
+
+static void
 child_ready(struct child *c)
 {
 	static struct message m;
@@ -1248,6 +1341,10 @@ child_ready(struct child *c)
 			policy_taken(c, m.body);
 		else if (m.type == IPC_HITS_ADDED)
 			counters_close(((const struct ipc_hits_id *)m.body)->id);
+		else if (m.type == IPC_AUDIT_ROTATE)
+			rotate_audit_file();
+		else if (m.type == IPC_AUDIT_TAKEN)
+			file_taken();
 		else if (m.type == IPC_BOOKS_CLOSED)
 			books_closed(m.body);
 		else if (m.type == IPC_AUDIT_STATE)
@@ -1301,7 +1398,7 @@ drain(bool quickly)
 /* ---- people's wishes ------------------------------------------------------------------------
  */
 
-/* Who ordered what, and what came of it: kept for a ledger that is being restarted. */
+/* Who ordered what, and what came of it. */
 static void
 admin(const struct ipc_order *o, bool success, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -1309,7 +1406,7 @@ admin(const struct ipc_order *o, bool success, const char *fmt, ...)
 static void
 admin(const struct ipc_order *o, bool success, const char *fmt, ...)
 {
-	struct ipc_admin body = {.uid = o->uid, .success = success};
+	struct ipc_note body = {.kind = NOTE_ADMIN, .uid = o->uid, .success = success};
 	char result[224];
 	va_list ap;
 
@@ -1319,19 +1416,7 @@ admin(const struct ipc_order *o, bool success, const char *fmt, ...)
 	memcpy(body.who, o->who, sizeof body.who);
 	snprintf(body.text, sizeof body.text, "%s: %s", o->words, result);
 	log_notice("%s by %s (uid %u): %s", o->words, o->who, o->uid, result);
-	if (parent.ledger.pid != 0 &&
-	    send_to(&parent.ledger, IPC_ADMIN, &body, sizeof body, NULL, 0))
-		return;
-	if (parent.owed_count < WISHES)
-		parent.owed[parent.owed_count++] = body;
-}
-
-static void
-pay_owed(void)
-{
-	for (unsigned i = 0; i < parent.owed_count; i++)
-		send_to(&parent.ledger, IPC_ADMIN, &parent.owed[i], sizeof parent.owed[i], NULL, 0);
-	parent.owed_count = 0;
+	note(&body);
 }
 
 static void
@@ -1692,6 +1777,8 @@ reap(void)
 	int status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (rotate_hook_ended(pid, status))
+			continue;
 		if (pid == parent.compile_pid) {
 			while (parent.compile.fd != -1)
 				compile_ready();

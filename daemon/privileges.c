@@ -183,6 +183,34 @@ privileges_pam(void)
 	return keep_root(kept, sizeof kept / sizeof kept[0]);
 }
 
+bool
+privileges_hook(void)
+{
+	static const unsigned over_files[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER};
+	bool have[sizeof over_files / sizeof over_files[0]];
+
+	if (geteuid() != 0)
+		return no_more();
+	/* no more than we have ourselves: the unit may have left us less */
+	if (capng_get_caps_process() != 0)
+		return false;
+	for (size_t i = 0; i < sizeof have / sizeof have[0]; i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, over_files[i]) == 1;
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (size_t i = 0; i < sizeof have / sizeof have[0]; i++)
+		if (have[i])
+			capng_update(CAPNG_ADD,
+				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+				     over_files[i]);
+	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+		log_debug("cannot empty the bounding set of capabilities");
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
+		log_error("cannot drop rights for a program");
+		return false;
+	}
+	return no_more();
+}
+
 void
 privileges_descriptors(void)
 {

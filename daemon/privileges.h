@@ -27,6 +27,8 @@ bool privileges_reader(void);
  */
 bool privileges_nursery(void);
 bool privileges_pam(void);
+/* A program of the admin's: of what root may do, only to read, write and give away files. False: logged. */
+bool privileges_hook(void);
 /* Parent: as many descriptors as the machine gives. */
 void privileges_descriptors(void);
 /* A child: closes all descriptors but 0-2 and keep. */

@@ -22,6 +22,7 @@
 static const char *const mismatch_words[] = {"refuse", "wait", NULL};
 static const char *const format_words[] = {"ecs", "short", NULL};
 static const char *const full_words[] = {"refuse", "halt", "drop", NULL};
+static const char *const sync_words[] = {"none", "checkpoint", "batch", NULL};
 static const char *const protection_words[] = {"none", "integrity", "confidentiality", NULL};
 
 /* name, type, at, also, fallback, min, max, flags, words, help */
@@ -137,6 +138,13 @@ const struct setting settings_table[] = {
      "when a record cannot be written: refuse new sessions, stop the server, or drop records"},
     {"audit.rotate-size", SETTING_SIZE, AT(audit.rotate_size), 0, NULL, 4096, UINT64_C(1) << 40, 0,
      NULL, "size at which a new file is begun; never if not given"},
+    {"audit.rotate-every", SETTING_TIME_S, AT(audit.rotate_every_s), 0, NULL, SECOND, 366 * DAY, 0,
+     NULL, "age at which a new file is begun; never if not given"},
+    {"audit.rotate-hook", SETTING_PATH, AT(audit.rotate_hook), 0, NULL, 0, 0, 0, NULL,
+     "program that is run with the name of each file that was rotated"},
+    {"audit.sync", SETTING_CHOICE, AT(audit.sync), 0, "checkpoint", 0, 0, 0, sync_words,
+     "when records must have reached the disk: never waited for, with each checkpoint, or before "
+     "the next are written"},
     {"audit.progress", SETTING_TIME_S, AT(audit.progress_s), 0, "15 min", SECOND, 30 * DAY,
      SETTING_NONE, NULL, "between two records of a session that lasts; \"none\": none but start and end"},
     {"state.directory", SETTING_PATH, AT(state.directory), 0, SETTINGS_STATE, 0, 0, 0, NULL,

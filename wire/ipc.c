@@ -32,7 +32,6 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_DRAIN] = {"drain", P, W | L | A | K, ONE(ipc_drain), 0, 0},
     [IPC_WORKER_GONE] = {"worker-gone", P, L | K, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, EMPTY, 1, 1},
-    [IPC_POLICY_REFUSED] = {"policy-refused", P, L, ONE(ipc_compiled), 0, 0},
     [IPC_HITS_STORE] = {"hits-store", P, K, ONE(ipc_hits_store), 2, 2},
     [IPC_HITS] = {"hits", P, K, ONE(ipc_hits), 2, 2},
     [IPC_HITS_OVER] = {"hits-over", P, K, ONE(ipc_hits_id), 0, 0},
@@ -64,10 +63,12 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_KILLED] = {"killed", W, P, ONE(ipc_killed), 0, 0},
     [IPC_PREVIEW] = {"preview", P, W, ONE(ipc_preview), 2, 2},
     [IPC_PREVIEWED] = {"previewed", W, P, ONE(ipc_killed), 0, 0},
-    [IPC_ADMIN] = {"admin", P, L, ONE(ipc_admin), 0, 0},
+    [IPC_NOTE] = {"note", P, L, ONE(ipc_note), 0, 0},
     [IPC_READY] = {"ready", W | L | A | K, P, EMPTY, 0, 0},
     [IPC_POLICY_TAKEN] = {"policy-taken", W | L | K, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
+    [IPC_AUDIT_ROTATE] = {"audit-rotate", L, P, EMPTY, 0, 0},
+    [IPC_AUDIT_TAKEN] = {"audit-taken", L, P, EMPTY, 0, 0},
     [IPC_BOOKS_CLOSED] = {"books-closed", L, P, ONE(ipc_books), 0, 0},
     [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
     [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_TEXT, 0, 0},
@@ -171,12 +172,16 @@ processes_fit(const void *body, size_t len, unsigned fds, enum ipc_role to)
 }
 
 static bool
-admin_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+note_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 {
+	struct ipc_note note;
+
 	(void)len;
 	(void)fds;
 	(void)to;
-	return ENDED(body, struct ipc_admin, who) && ENDED(body, struct ipc_admin, text);
+	memcpy(&note, body, sizeof note);
+	return note.kind <= NOTE_REFUSED && note.reserved == 0 && ENDED(body, struct ipc_note, who) &&
+	       ENDED(body, struct ipc_note, text);
 }
 
 static bool
@@ -227,7 +232,7 @@ static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned
 					  enum ipc_role to) = {
     [IPC_BOOKS] = books_fit,       [IPC_TALLY] = tally_fits,        [IPC_POLICY] = policy_fits,
     [IPC_ORDER] = order_fits,      [IPC_KILL] = kill_fits,          [IPC_PROCESSES] = processes_fit,
-    [IPC_ADMIN] = admin_fits,      [IPC_AUTH_ASK] = ask_fits,       [IPC_CHECK] = ask_fits,
+    [IPC_NOTE] = note_fits,        [IPC_AUTH_ASK] = ask_fits,       [IPC_CHECK] = ask_fits,
     [IPC_CHECKED] = answer_fits,   [IPC_AUTH_ANSWER] = answer_fits, [IPC_LISTENERS] = listeners_fit,
     [IPC_COMPILED] = compiled_fit,
 };

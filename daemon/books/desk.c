@@ -62,6 +62,7 @@ static void
 take_effect(struct shared *s)
 {
 	s->facts.seq = s->effect.seq;
+	s->facts.note_told = s->effect.note_told;
 	s->facts.chain = s->effect.chain;
 	s->facts.unsigned_lines = s->effect.unsigned_lines;
 	s->facts.policy_told = s->effect.policy_told;
@@ -232,7 +233,9 @@ unsigned
 desk_drop(struct desk *d)
 {
 	struct shared *s = d->on;
-	struct desk_effect e = {.policy_told = s->facts.policy_told, .worker = DESK_NOBODY};
+	struct desk_effect e = {.policy_told = s->facts.policy_told,
+				.note_told = s->facts.note_told,
+				.worker = DESK_NOBODY};
 	uint32_t keep = s->at;
 	unsigned lines, lost;
 
@@ -312,6 +315,14 @@ desk_write(struct desk *d)
 			return errno;
 	}
 	return 0;
+}
+
+int
+desk_sync(struct desk *d)
+{
+	if (fdatasync(d->file) == 0 || errno == EINVAL || errno == EROFS)
+		return 0;
+	return errno;
 }
 
 /* A machine that died in the middle of a line: ours begin on a new one. */

@@ -28,6 +28,7 @@ struct desk_effect {
 	uint32_t unsigned_lines; /* since the last checkpoint */
 	uint32_t begins_key;  /* the line tells a new key, see chain_begin */
 	uint32_t policy_told; /* generation of the last policy-load record */
+	uint64_t note_told;   /* number of the last ipc_note that is a record */
 	uint32_t worker, generation;
 	uint64_t position; /* books_keep */
 	uint32_t ended;	   /* books_ended: index + 1, 0: none */
@@ -39,6 +40,7 @@ struct desk_facts {
 	uint64_t seq;
 	struct chain chain; /* as of the last line */
 	uint32_t policy_told, unsigned_lines;
+	uint64_t note_told;
 	uint64_t dropped;
 	uint32_t failing;
 	uint32_t begun;		/* a ledger before this one has written */
@@ -68,6 +70,8 @@ bool desk_empty(const struct desk *d);
 bool desk_written(const struct desk *d); /* all that is on it stands in the file */
 /* Zero, or the errno that keeps some of it from the file (EAGAIN: it did not take any for a while). */
 int desk_write(struct desk *d);
+/* What is written reaches the disk. Zero, or why not; what is no file is fine. It may take its time. */
+int desk_sync(struct desk *d);
 /* All is written and everyone who is owed was told so. */
 void desk_clear(struct desk *d);
 /*

@@ -27,6 +27,7 @@ struct settings_listener {
 	bool optional;	    /* cannot be bound: a warning, not an error */
 };
 
+enum settings_sync { SYNC_NONE, SYNC_CHECKPOINT, SYNC_BATCH };
 enum settings_on_full { ON_FULL_REFUSE, ON_FULL_HALT, ON_FULL_DROP };
 enum settings_format { FORMAT_ECS, FORMAT_SHORT };
 enum settings_mismatch { MISMATCH_REFUSE, MISMATCH_WAIT };
@@ -100,6 +101,9 @@ struct settings {
 		enum settings_format format;
 		enum settings_on_full on_full;
 		uint64_t rotate_size; /* bytes; 0: never */
+		uint32_t rotate_every_s; /* 0: never */
+		char rotate_hook[SETTINGS_PATH]; /* "": none */
+		enum settings_sync sync;
 		uint32_t progress_s; /* between two records of a session that lasts; 0: none */
 	} audit;
 

@@ -36,7 +36,6 @@ enum ipc_type {
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
 	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash; control: forget them */
 	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
-	IPC_POLICY_REFUSED, /* ipc_compiled: a reload that failed; the old policy stays. ledger */
 	/* parent -> control */
 	IPC_HITS_STORE,	  /* ipc_hits_store; 2 fds: the two files of books/hits_book.h, or memfds. Before any IPC_HITS */
 	IPC_HITS,	  /* ipc_hits; 2 fds: a worker's memfd of books/hits.h, and its policy memfd */
@@ -72,11 +71,13 @@ enum ipc_type {
 	IPC_KILLED,	  /* ipc_killed. worker -> parent */
 	IPC_PREVIEW,	  /* ipc_preview; 2 fds as IPC_POLICY: how many sessions would this end? parent -> worker */
 	IPC_PREVIEWED,	  /* ipc_killed. worker -> parent */
-	IPC_ADMIN,	  /* ipc_admin: a record of what was ordered. parent -> ledger */
+	IPC_NOTE,	  /* ipc_note: to be a record. Told again to a ledger that was restarted. parent -> ledger */
 	/* worker, ledger -> parent */
 	IPC_READY,	  /* empty */
 	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger, control */
 	IPC_AUDIT_STATE,  /* ipc_audit_state. ledger */
+	IPC_AUDIT_ROTATE, /* empty: the file is full or old, a new one is wanted. ledger */
+	IPC_AUDIT_TAKEN,  /* empty: the file of the last IPC_AUDIT_FILE is in use, the one before is done. ledger */
 	IPC_BOOKS_CLOSED, /* ipc_books: all is written of this dead worker. ledger */
 	/* compile -> parent */
 	IPC_COMPILED,	  /* ipc_compiled; 0 fds or 2 (settings, policy) */
@@ -203,7 +204,16 @@ struct ipc_processes {
 };
 struct ipc_killed { uint64_t ticket; uint32_t sessions; uint32_t reserved; };
 struct ipc_preview { uint64_t ticket; };
-struct ipc_admin { uint32_t uid; uint32_t success; char who[64]; char text[512]; };
+enum ipc_note_kind {
+	NOTE_ADMIN,	/* admin-action: what was ordered, by whom, and whether it was done */
+	NOTE_REFUSED,	/* policy-refused: a reload that failed; the old policy stays. uid, success, who: nothing */
+};
+struct ipc_note {
+	uint64_t number; /* from 1; a record is made of each once */
+	int64_t at_ns;	 /* wall */
+	uint32_t kind, uid, success, reserved;
+	char who[64], text[512]; /* ended by NUL */
+};
 
 /* The true length of ipc_listeners with so many in its list; longer or shorter ones are illegal. */
 size_t ipc_listeners_length(uint32_t count);

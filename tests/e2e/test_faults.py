@@ -230,6 +230,37 @@ def test_a_reload_that_revokes_thousands(daemons, crowds, sanitized):
         client.close()
 
 
+def test_a_refusal_that_no_ledger_heard(daemons, echo):
+    """The ledger dies with the word of it unread, or was dead already: its successor is told again,
+    and makes one record of each."""
+    daemon = daemons()
+    stopped = ledger_pid(daemon)
+    os.kill(stopped, signal.SIGSTOP)
+    good = daemon.text()
+    daemon.write_config("rules: {")
+    for i in range(3):
+        daemon.signal(signal.SIGHUP)
+        until(lambda n=i: daemon.log().count("reload refused") > n, "the refusal")
+    os.kill(stopped, signal.SIGKILL)
+    until(lambda: ledger_pid(daemon) not in (None, stopped), "a ledger")
+    refused = daemon.ledger.wait(lambda r: r["event"]["action"] == "policy-refused",
+                                 "the records", count=3)
+    for _ in range(4):  # those that follow know what was told
+        pid = until(lambda: ledger_pid(daemon), "a ledger", 60)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda p=pid: ledger_pid(daemon) not in (None, p), "a ledger", 60)
+    daemon.write_config(good)
+    with daemon.client() as client:
+        assert client.connect5("127.0.0.1", echo.port).code == 0
+    daemon.ledger.last_of(client)
+    refused = daemon.ledger.find(lambda r: r["event"]["action"] == "policy-refused")
+    assert len(refused) == 3
+    # the time is that of the refusal, before the new ledger's
+    restart = daemon.ledger.find(lambda r: r["event"].get("reason") == "ledger-restart")[0]
+    assert all(r["@timestamp"] < restart["@timestamp"] for r in refused)
+    daemon.crash_expected = True
+
+
 # -- rotation -----------------------------------------------------------------
 
 def test_a_storm_of_sigusr1(daemons, storm):
@@ -237,11 +268,9 @@ def test_a_storm_of_sigusr1(daemons, storm):
     together hold every record once."""
     daemon = daemons()
     clients = storm(daemon)
-    names = []
     for i in range(30):
         name = f"{daemon.audit}.{i:02}"
         os.rename(daemon.audit, name)
-        names.append(name)
         for _ in range(3):
             daemon.signal(signal.SIGUSR1)
         until(lambda: os.path.exists(daemon.audit), "a new file")
@@ -251,8 +280,9 @@ def test_a_storm_of_sigusr1(daemons, storm):
     clients.wait(300)
     clients.stop()
 
+    # a signal that found the file where it was has moved it as well
     def records():
-        return [r for name in [*names, daemon.audit] for r in Ledger(name).records()]
+        return [r for name in daemon.audit_files() for r in Ledger(name).records()]
     check_told_once(daemon, clients, records)
     daemon.crash_expected = True
 
@@ -522,7 +552,11 @@ def test_a_ledger_that_stands_still(daemons, storm):
             os.kill(stopped, signal.SIGCONT)
     clients.wait(200)
     clients.stop()
-    check_told_once(daemon, clients)
+
+    def records():
+        return [r for name in daemon.audit_files() for r in Ledger(name).records()]
+    check_told_once(daemon, clients, records)
+    daemon.crash_expected = True  # sessions go over files
 
 
 # -- leaks --------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The ledger's records: what stands in them, in which order, and that it is true (AUDIT)."""
 import json
+import glob
 import os
 import re
 import socket
@@ -242,6 +243,39 @@ def test_a_long_session_tells_of_itself(daemons, targets):
             lambda r: r["event"]["action"] == "session-progress")) <= count + 1
         sock.close()
     daemon.ledger.last_of(client)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_clock_that_is_set(daemons, echo, sanitized, quiet):
+    """Times before and after are not to be compared: that is a record of its own."""
+    if sanitized:
+        pytest.skip("a sanitizer and a false clock do not go together")
+    library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    assert library, "libfaketime is missing: ./dev test installs it"
+    daemon = daemons(start=False, settings={"audit": {"progress": "none"}})
+    clock = daemon.write("clock", "+0\n")
+
+    def set_clock(text):
+        daemon.write("clock.new", text)
+        os.rename(clock + ".new", clock)
+    daemon.extra_environment = {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": clock,
+                                "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
+                                "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    daemon.start()
+    before = daemon.ledger.wait(lambda r: r["event"]["action"] == "policy-load", "the start")
+    if quiet:
+        daemon.ledger.wait(lambda r: r["event"]["action"] == "checkpoint", "quiet")
+    for text, words in (("+3600s\n", "the clock went forward by 1 h"),
+                        ("+1800s\n", "the clock went back by 30 min")):
+        set_clock(text)
+        with daemon.client() as client:  # the false clock rings no bell
+            assert client.connect5("127.0.0.1", echo.port).code == 0
+        step = daemon.ledger.wait(lambda r, w=words: r.get("message", "").startswith(
+            w.rsplit(" ", 2)[0]) and r["event"]["action"] == "clock-step", words)
+        assert step["event"]["category"] == ["host"], step
+    steps = daemon.ledger.find(lambda r: r["event"]["action"] == "clock-step")
+    assert len(steps) == 2
+    assert parse_time(steps[0]["@timestamp"]) - parse_time(before["@timestamp"]) > 3500
 
 
 def test_the_file_is_appended_to(daemons, echo):

@@ -1,5 +1,8 @@
 """Starts the real sallyportd and looks at it from outside: readiness by NOTIFY_SOCKET,
 its processes by /proc, its records by the audit file."""
+import glob
+import gzip
+import json
 import os
 import re
 import resource
@@ -71,6 +74,7 @@ class Daemon:
         self.process = None
         self.baseline = {}
         self.crash_expected = False
+        self.extra_environment = {}
         self.starts_only = False  # a rule with log = "start": no session-end
         self._notify = None
         self._notified = []
@@ -119,6 +123,7 @@ class Daemon:
         env["ASAN_OPTIONS"] = ("detect_leaks=1:halt_on_error=1:exitcode=99:"
                                f"strict_string_checks=1:log_path={base}")
         env["UBSAN_OPTIONS"] = f"halt_on_error=1:print_stacktrace=1:exitcode=99:log_path={base}"
+        env.update(self.extra_environment)
         if self._notify:
             env["NOTIFY_SOCKET"] = self._notify.getsockname()
         return env
@@ -289,6 +294,41 @@ class Daemon:
             assert expected is None or fresh or seq == expected, record
             expected = seq + 1
 
+    def audit_files(self):
+        """All files of this ledger, in order of rotation."""
+        def first(name):
+            with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
+                found = re.search(rb'"audit":\{"seq":(\d+)', file.readline())
+            return int(found[1]) if found else 0
+        names = [n for n in glob.glob(glob.escape(self.audit) + "*")
+                 if os.path.isfile(n) and os.path.getsize(n)]
+        return sorted(names, key=first)
+
+    def verify(self, *args):
+        """What sallyctl verify says of the ledger, as JSON."""
+        files = []
+        for name in self.audit_files():
+            if name.endswith(".gz"):
+                with gzip.open(name, "rb") as file:
+                    name = os.path.join(self.folder, f"unpacked-{len(files)}")
+                    with open(name, "wb") as plain:
+                        plain.write(file.read())
+            files.append(name)
+        done = subprocess.run([os.path.join(self.build, "sallyctl"), "verify", "--json", *args,
+                               *files], capture_output=True, text=True,
+                              check=False, stdin=subprocess.DEVNULL)
+        assert done.stdout, done.stderr
+        verdict = json.loads(done.stdout)
+        assert (done.returncode == 0) == (verdict.get("verdict") == "whole"), verdict
+        return verdict
+
+    def check_proof(self):
+        """Whatever happened to the server, its ledger is whole."""
+        if self.settings["audit"].get("format") == "short" or not self.audit_files():
+            return
+        verdict = self.verify()
+        assert verdict.get("verdict") == "whole", verdict
+
     def stop(self, checks=True):
         """The end that every test gets: clean exit, nothing left, nothing leaked."""
         if self.process is None:
@@ -321,6 +361,7 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
         if checks:
             attempt(self.check_ledger)
+            attempt(self.check_proof)
         report = self.sanitizer_output()
         if report:
             problems.append("a sanitizer says:\n" + report)

@@ -9,6 +9,7 @@ class Ledger:
     def __init__(self, path):
         self.path = path
         self._offset = 0
+        self._inode = None
         self._records = []
         self._lines = []
         self._rest = b""
@@ -25,7 +26,12 @@ class Ledger:
     def _read(self):
         try:
             with open(self.path, "rb") as file:
-                if os.fstat(file.fileno()).st_size < self._offset:
+                status = os.fstat(file.fileno())
+                if status.st_ino != self._inode:  # the first, or it was rotated
+                    self._inode = status.st_ino
+                    self._offset, self._rest = 0, b""
+                    self._records, self._lines = [], []
+                if status.st_size < self._offset:
                     raise AssertionError(f"{self.path} became shorter")
                 file.seek(self._offset)
                 data = file.read()
