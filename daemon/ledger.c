@@ -995,10 +995,17 @@ file_is_empty(int fd)
 static void
 on_audit_file(const struct message *m)
 {
+	const struct ipc_audit_file *body = m->body;
 	bool first = desk_file(ledger.desk) == -1;
 	unsigned left;
-	int fd = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
+	int fd;
 
+	/* our predecessor was further already */
+	if (first && body->more > 0 && !desk_was_for(ledger.desk, m->fds[0])) {
+		channel_send(&ledger.channel, IPC_AUDIT_TAKEN, NULL, 0, NULL, 0);
+		return;
+	}
+	fd = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 3);
 	if (fd == -1) {
 		log_error("cannot take the audit file: %s", strerror(errno));
 		return;

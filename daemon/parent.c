@@ -96,10 +96,10 @@ struct grave {
 	int books, bell; /* books -1: empty */
 };
 
-/* A file that was moved away; the ledger writes to it until it has taken the next one. */
-struct rotated {
-	char name[ROTATE_NAME];
-	uint64_t next; /* the number of that */
+/* A file that the ledger may still write to, until it has taken the next one. */
+struct former {
+	int fd;
+	char name[ROTATE_NAME]; /* where we moved it to; "": somebody else did */
 };
 
 static struct {
@@ -133,9 +133,9 @@ static struct {
 	struct ipc_audit_state audit_state;
 	struct ipc_note notes[NOTES]; /* the last ones, for a ledger that is restarted */
 	uint64_t note_count;	      /* ever */
-	struct rotated rotated[ROTATIONS];
-	unsigned rotated_count;
-	uint64_t files_told, files_taken; /* IPC_AUDIT_FILE but for the first of a ledger */
+	struct former former[ROTATIONS]; /* oldest first; behind the last comes `audit` */
+	unsigned former_count;
+	bool renew_again;
 	/* the end */
 	bool draining, ledger_draining, forced, announced;
 	unsigned stop_signals;
@@ -473,19 +473,12 @@ open_audit(void)
 	return fd;
 }
 
-/* Where one was moved by us; the hook gets it when the ledger has done with it. */
 static void
-keep_rotated(const char *name)
+send_audit_file(int fd, unsigned more)
 {
-	log_notice("the audit file was moved to '%s'", name);
-	if (parent.rotated_count < ROTATIONS) {
-		struct rotated *r = &parent.rotated[parent.rotated_count++];
+	struct ipc_audit_file body = {more, 0};
 
-		snprintf(r->name, sizeof r->name, "%s", name);
-		r->next = parent.files_told + 1;
-	} else
-		log_error("too many files at once for audit.rotate-hook: '%s' is left as it is",
-			  name);
+	send_to(&parent.ledger, IPC_AUDIT_FILE, &body, sizeof body, &fd, 1);
 }
 
 /*
@@ -496,38 +489,49 @@ static bool
 renew_audit_file(void)
 {
 	const char *path = parent.settings->audit.file;
-	char name[ROTATE_NAME];
+	struct former *old = &parent.former[parent.former_count];
 	int fd;
 
-	if (!rotate_away(path, parent.audit, name)) {
-		log_error("cannot rename the audit file '%s': %s", path, strerror(errno));
+	if (parent.former_count == ROTATIONS) {
+		parent.renew_again = true; /* when the ledger has taken some of them */
+		return true;
+	}
+	if (!rotate_away(path, parent.audit, old->name)) {
+		int error = errno;
+
+		log_error("cannot rename the audit file '%s': %s", path, strerror(error));
+		errno = error;
 		return false;
 	}
 	if ((fd = open_audit()) == -1)
 		return false; /* records go on into the old one */
-	if (name[0] != '\0')
-		keep_rotated(name);
-	if (parent.audit != -1)
-		close(parent.audit);
+	if (old->name[0] != '\0')
+		log_notice("the audit file was moved to '%s'", old->name);
+	old->fd = parent.audit;
+	parent.former_count++;
 	parent.audit = fd;
-	parent.files_told++;
-	send_to(&parent.ledger, IPC_AUDIT_FILE, NULL, 0, &fd, 1);
+	send_audit_file(fd, 0);
 	return true;
 }
 
-/* The ledger has done with them: they are the admin's program's. */
+/* The ledger has done with the oldest of the former: it is the admin's program's. */
 static void
-hand_over_rotated(void)
+file_taken(void)
 {
 	const char *program = parent.settings->audit.rotate_hook;
-	unsigned done = 0;
+	struct former *f = parent.former;
 
-	for (; done < parent.rotated_count && parent.rotated[done].next <= parent.files_taken; done++)
-		if (program[0] != '\0')
-			rotate_hook(program, parent.rotated[done].name, parent.options.foreground);
-	parent.rotated_count -= done;
-	memmove(parent.rotated, parent.rotated + done,
-		parent.rotated_count * sizeof parent.rotated[0]);
+	if (parent.former_count == 0)
+		return;
+	close(f->fd);
+	if (f->name[0] != '\0' && program[0] != '\0')
+		rotate_hook(program, f->name, parent.options.foreground);
+	parent.former_count--;
+	memmove(f, f + 1, parent.former_count * sizeof *f);
+	if (parent.renew_again) {
+		parent.renew_again = false;
+		renew_audit_file();
+	}
 }
 
 /* Told again when the ledger is restarted: it knows which of them are records. */
@@ -676,10 +680,10 @@ start_ledger(void)
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		if (parent.workers[i].books != -1)
 			send_books(l, &parent.workers[i]);
-	send_to(l, IPC_AUDIT_FILE, NULL, 0, &parent.audit, 1);
+	for (unsigned i = 0; i < parent.former_count; i++)
+		send_audit_file(parent.former[i].fd, parent.former_count - i);
+	send_audit_file(parent.audit, 0);
 	repeat_notes();
-	parent.files_taken = parent.files_told; /* nobody writes to the others any more */
-	hand_over_rotated();
 	return true;
 }
 
@@ -1299,14 +1303,6 @@ audit_state(const struct ipc_audit_state *state)
 
 static void take_order(const struct ipc_order *o);
 static void tell_changes(void);
-
-static void
-file_taken(void)
-{
-	if (parent.files_taken < parent.files_told)
-		parent.files_taken++;
-	hand_over_rotated();
-}
 
 static void
 rotate_audit_file(void)

@@ -407,14 +407,30 @@ found_in(const struct shared *s, int fd)
 	return line_start(s, s->at);
 }
 
+bool
+desk_was_for(const struct desk *d, int fd)
+{
+	const struct desk_facts *f = &d->on->facts;
+	struct stat st;
+
+	return f->file_ino == 0 || fstat(fd, &st) == -1 ||
+	       (st.st_dev == f->file_dev && st.st_ino == f->file_ino);
+}
+
 void
 desk_open(struct desk *d, int fd)
 {
 	struct shared *s = d->on;
+	struct stat st;
 
 	if (d->file != -1)
 		close(d->file);
 	d->file = fd;
+	/* first of all: a successor goes on in this one, and finds by `at` what it must tell again */
+	if (fstat(fd, &st) == 0) {
+		s->facts.file_dev = st.st_dev;
+		s->facts.file_ino = st.st_ino;
+	}
 	s->at = found_in(s, fd);
 	if (s->at == line_start(s, s->at)) {
 		s->begun = 0;

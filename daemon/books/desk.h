@@ -46,6 +46,7 @@ struct desk_facts {
 	uint32_t begun;		/* a ledger before this one has written */
 	int64_t suspended_ns;	/* since when the file takes nothing, or took nothing until now; 0: it did */
 	uint32_t suspend_error;
+	uint64_t file_dev, file_ino; /* the file that is written to; 0: none yet */
 	struct chain_mark mark; /* the last checkpoint; seq 0: none is known */
 };
 
@@ -61,6 +62,8 @@ const struct desk_effect *desk_effect(const struct desk *d);
 /* The file to write to from now on; owned. A line that is not whole in the former is told again, whole, here. */
 void desk_open(struct desk *d, int fd);
 int desk_file(const struct desk *d); /* -1: none */
+/* A desk that was left by another: true unless what lies on it was on its way into another file. */
+bool desk_was_for(const struct desk *d, int fd);
 
 /* Where a line of up to `least` bytes can be put, NULL: no room. */
 char *desk_room(struct desk *d, size_t least);

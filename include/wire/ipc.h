@@ -35,7 +35,7 @@ enum ipc_type {
 	IPC_START,	  /* empty: begin accepting. worker */
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
 	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash; control: forget them */
-	IPC_AUDIT_FILE,	  /* empty; 1 fd, opened O_APPEND by the parent. ledger */
+	IPC_AUDIT_FILE,	  /* ipc_audit_file; 1 fd, opened O_APPEND by the parent. ledger */
 	/* parent -> control */
 	IPC_HITS_STORE,	  /* ipc_hits_store; 2 fds: the two files of books/hits_book.h, or memfds. Before any IPC_HITS */
 	IPC_HITS,	  /* ipc_hits; 2 fds: a worker's memfd of books/hits.h, and its policy memfd */
@@ -77,7 +77,7 @@ enum ipc_type {
 	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger, control */
 	IPC_AUDIT_STATE,  /* ipc_audit_state. ledger */
 	IPC_AUDIT_ROTATE, /* empty: the file is full or old, a new one is wanted. ledger */
-	IPC_AUDIT_TAKEN,  /* empty: the file of the last IPC_AUDIT_FILE is in use, the one before is done. ledger */
+	IPC_AUDIT_TAKEN,  /* empty: the oldest file that was told and not answered so is done, the next is in use. ledger */
 	IPC_BOOKS_CLOSED, /* ipc_books: all is written of this dead worker. ledger */
 	/* compile -> parent */
 	IPC_COMPILED,	  /* ipc_compiled; 0 fds or 2 (settings, policy) */
@@ -97,6 +97,8 @@ struct ipc_hits_id { uint64_t id; };
 struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
 struct ipc_drain { uint32_t within_ms; };
 struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /* wait status */ };
+/* A ledger that is restarted gets all files that its predecessor may have written to, oldest first. */
+struct ipc_audit_file { uint32_t more; /* follow at once */ uint32_t reserved; };
 struct ipc_audit_state { uint32_t state; /* 0 ok, 1 refusing, 2 dropping */ uint32_t error; /* errno */ uint64_t seq; };
 
 /* What a worker asks. Behind it stand user, secret and token, each of the length told; no NUL. */

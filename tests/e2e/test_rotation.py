@@ -1,5 +1,6 @@
 """New audit files: by size, by age, by signal; the admin's program that gets the old ones; and that the
 chain goes through all of them."""
+import gzip
 import os
 import re
 import signal
@@ -20,8 +21,19 @@ def rotated(daemon):
 
 
 def session(daemon, echo):
+    """One, which stands in the file."""
     with daemon.client() as client:
         assert client.connect5("127.0.0.1", echo.port).code == 0
+        port = client.port
+
+    def is_told():
+        for name in daemon.audit_files():
+            with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
+                if any(f'"port":{port}' in line and "session-end" in line
+                       for line in file.read().decode("ascii").split("\n")):
+                    return True
+        return False
+    until(is_told, "the session's end")
 
 
 def is_closed(name):
