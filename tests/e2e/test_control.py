@@ -3,8 +3,10 @@ import json
 import os
 import pwd
 import signal
+import socket
 import stat
 import subprocess
+import threading
 import tempfile
 
 import pytest
@@ -503,3 +505,33 @@ def test_a_new_table_is_in_force_at_once(control, echo):
     answer = json.loads(replace("192.0.2.2\n", "--json"))  # a socket that nobody listens on
     assert answer["reload"] is None
     os.unlink(table.name)
+
+
+def test_a_hundred_thousand_sessions_in_columns(build, tmp_path):
+    """More than this machine can have open: what the server would say of them is said by hand."""
+    path = str(tmp_path / "control")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+
+    def serve():
+        client, _ = listener.accept()
+        assert client.recv(4096).endswith(b"\n")
+        for start in range(0, 100000, 1000):
+            client.sendall(b"".join(
+                b'{"session":"%014d","state":"open","started":"2026-11-24T09:14:07.%06dZ","age":%d,'
+                b'"user":"u%d","source":{"ip":"10.0.0.1","port":1,"bytes":%d},'
+                b'"destination":{"port":443,"bytes":2,"domain":"h%d.example"},"rule":"r"}\n'
+                % (i, i, i, i % 7, i, i) for i in range(start, start + 1000)))
+        client.sendall(b'{"done":true,"sessions":100000}\n')
+        client.close()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    done = subprocess.run([os.path.join(build, "sallyctl"), "sessions", "--socket", path,
+                           "--sort", "up"], capture_output=True, timeout=PATIENCE * 3, check=False)
+    thread.join()
+    listener.close()
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0 and len(lines) == 100002 and lines[-1] == "100,000 sessions"
+    assert "h99999.example:443" in lines[1] and "h0.example:443" in lines[-2]
+    assert len({line.index("10.0.0.1") for line in lines[1:-1]}) == 1

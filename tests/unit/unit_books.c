@@ -2,6 +2,7 @@
  * unit_books.c - the books of a worker (daemon/books/books.c): cards, events, the way back,
  * the bell, ids, and what is left after a worker died in the middle.
  */
+#include <fcntl.h>
 #include <CUnit/Basic.h>
 #include <pthread.h>
 #include <poll.h>
@@ -43,6 +44,70 @@ pair_close(struct pair *p)
 	books_unmap(p->ledger);
 	close(p->fd);
 	close(p->bell);
+}
+
+/* A reader with a descriptor that allows no more sees sessions that live, whole, and those only. */
+static void
+test_view(void)
+{
+	struct pair p = pair_open(1, 100);
+	char name[64];
+	struct card *c = card_take(p.worker, 7000000), *other;
+	struct card_seen seen;
+	struct books *view;
+	uint32_t at = 0;
+	int fd;
+
+	snprintf(name, sizeof name, "/proc/self/fd/%d", p.fd);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	CU_ASSERT_TRUE(fd != -1);
+	CU_ASSERT_PTR_NULL(books_map(fd, -1)); /* which would write */
+	view = books_view(fd);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(view);
+	close(fd);
+	card_set_string(p.worker, c, CARD_USER, "alice", 5);
+	card_set_string(p.worker, c, CARD_NAME, "a-name-that-is-longer-than-a-card.example.org",
+			45);
+	books_tell(p.worker, c, EVENT_START);
+	other = books_next_open(view, &at);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(other);
+	CU_ASSERT_TRUE(card_look(view, other, &seen));
+	CU_ASSERT_STRING_EQUAL(seen.strings[CARD_USER], "alice");
+	CU_ASSERT_STRING_EQUAL(seen.strings[CARD_NAME],
+			       "a-name-that-is-longer-than-a-card.example.org");
+	CU_ASSERT_EQUAL(seen.card.start_ns, 7000000);
+	CU_ASSERT_EQUAL(meter_read(&books_meters(view)->events[EVENT_START]), 1);
+	/* over, but not written yet */
+	c->end_ns = 8000000;
+	c->ending = 1;
+	books_tell(p.worker, c, EVENT_END);
+	CU_ASSERT_FALSE(card_look(view, other, &seen));
+	books_unmap(view);
+	pair_close(&p);
+}
+
+static void
+test_meters(void)
+{
+	static struct meters m, sum;
+	const uint64_t *bounds = meter_bounds(TIME_CONNECT);
+
+	for (int i = 1; i < METER_BUCKETS; i++)
+		CU_ASSERT_TRUE(bounds[i] > bounds[i - 1] &&
+			       meter_bounds(TIME_SESSION)[i] > meter_bounds(TIME_SESSION)[i - 1]);
+	meter_observe(&m, TIME_CONNECT, 0);
+	meter_observe(&m, TIME_CONNECT, bounds[0]); /* a bound belongs to its bucket */
+	meter_observe(&m, TIME_CONNECT, bounds[0] + 1);
+	meter_observe(&m, TIME_CONNECT, bounds[METER_BUCKETS - 1] + 1);
+	meter_add(&m.refused[63][METER_REFUSALS - 1], 5);
+	meters_sum(&sum, &m);
+	meters_sum(&sum, &m);
+	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].bucket[0]), 4);
+	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].bucket[1]), 2);
+	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].bucket[METER_BUCKETS]), 2);
+	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].sum_us),
+			2 * (2 * bounds[0] + 1 + bounds[METER_BUCKETS - 1] + 1));
+	CU_ASSERT_EQUAL(meter_read(&sum.refused[63][METER_REFUSALS - 1]), 10);
 }
 
 /* Destinations of UDP associations take no card that a session may want. */
@@ -652,6 +717,8 @@ int
 main(void)
 {
 	static CU_TestInfo tests[] = {{"head", test_head},
+				      {"view", test_view},
+				      {"meters", test_meters},
 				      {"destinations", test_destinations},
 				      {"doors", test_doors},
 				      {"not books", test_not_books},
