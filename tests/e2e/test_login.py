@@ -13,6 +13,7 @@ from harness import net
 from harness.ident import Identd, says
 from harness.login import (ALGORITHMS, CHALLENGE, HMAC_MD5, IDENTIFIER, RESPONSE, TEXT, USER, chap,
                            chap_login, password, read_chap, write_private, write_users)
+from harness.memory import holds
 from harness.socks import greeting, request4, request5
 from harness.wait import until
 
@@ -661,26 +662,6 @@ def test_an_authenticator_that_hangs(guarded):
     assert client.read_end() == b"\x01\x01"
     denied(daemon, client, "auth-unavailable")
     os.kill(front, signal.SIGKILL)
-
-
-def holds(pid, secret):
-    """Is it anywhere in the memory of the process?"""
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, \
-            open(f"/proc/{pid}/mem", "rb") as memory:
-        for line in maps:
-            span, rights, *_ = line.split()
-            if "w" not in rights:
-                continue
-            start, end = (int(x, 16) for x in span.split("-"))
-            if end - start > 1 << 30:
-                continue  # AddressSanitizer's own
-            memory.seek(start)
-            try:
-                if secret in memory.read(end - start):
-                    return True
-            except OSError:
-                continue  # not backed
-    return False
 
 
 @pytest.mark.parametrize("how", ["good", "wrong", "cut", "malformed behind"])

@@ -522,9 +522,9 @@ test_pam(void)
 	stop();
 }
 
-/* Two prompts: the second gets nothing, least of all the password again. */
+/* Two modules that share the password. */
 static void
-test_pam_questions(void)
+test_pam_modules(void)
 {
 	write_service(READ_PASSWORD "test \"$word\" = secret", "pam_permit.so");
 	write_file("sallyport-test", 0644,
@@ -534,6 +534,25 @@ test_pam_questions(void)
 		   path_of("script"), path_of("script"));
 	start(with_pam(QUICK), "");
 	CU_ASSERT_EQUAL(try("ann", "secret", AUTH_PAM)->result, ANSWER_OK);
+	CU_ASSERT_EQUAL(try("ann", "other", AUTH_PAM)->result, ANSWER_REFUSED);
+	stop();
+}
+
+/* What a module may be told: the password at the first prompt without echo, and nothing else. */
+static void
+test_pam_questions(void)
+{
+	static const char *const questions[] = {"p", "ixpx", "pp", "pe", "e", "ep", "2", "pppp"};
+
+	start(with_pam(QUICK), "");
+	for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
+		write_file("sallyport-test", 0644,
+			   "auth required " PAM_ASKS " %s\naccount required pam_permit.so\n",
+			   questions[i]);
+		CHECK_ROW(try("ann", "secret", AUTH_PAM)->result == ANSWER_OK, questions[i]);
+	}
+	write_file("sallyport-test", 0644,
+		   "auth required " PAM_ASKS " p\naccount required pam_permit.so\n");
 	CU_ASSERT_EQUAL(try("ann", "other", AUTH_PAM)->result, ANSWER_REFUSED);
 	stop();
 }
@@ -797,7 +816,8 @@ static CU_TestInfo tests[] = {
     {"groups", test_groups},
     {"groups that nobody named", test_groups_unnamed},
     {"pam", test_pam},
-    {"pam with two modules", test_pam_questions},
+    {"pam with two modules", test_pam_modules},
+    {"questions of pam", test_pam_questions},
     {"pam hangs", test_pam_hangs},
     {"a full queue", test_queue},
     {"forgotten", test_forget},
