@@ -66,7 +66,8 @@ first_byte(struct pump *p)
 static const struct pump_calls calls = {over, first_byte};
 static struct pump pump;
 static uint64_t bytes[2];
-static int client, target; /* the test's ends */
+static struct pump_gate *gate; /* of the next pump */
+static int client, target;     /* the test's ends */
 
 static void
 begin(const char *early)
@@ -78,6 +79,7 @@ begin(const char *early)
 	memset(&pump, 0, sizeof pump);
 	memset(&seen, 0, sizeof seen);
 	memset(bytes, 0, sizeof bytes);
+	pump.gate = gate;
 	tcp_pair(&client, &far);
 	CU_ASSERT_FATAL(watch_add(&pump.end[PUMP_CLIENT], far, WATCH_TCP, NULL) == 0);
 	tcp_pair(&target, &far);
@@ -192,6 +194,67 @@ static void
 test_bulk(void)
 {
 	both_ways(30000000, 30000000);
+}
+
+/* ---- a gate: closed every other time, and open for a piece ---- */
+
+static struct gated {
+	struct pump_gate gate; /* first */
+	struct timer timer;
+	size_t most, granted[2];
+	uint64_t asked, closed, took[2], too_much;
+} gated;
+
+static void
+open_gate(struct timer *t)
+{
+	(void)t;
+	pump_resume(&pump);
+}
+
+static size_t
+gate_may(struct pump_gate *self, int d, size_t most)
+{
+	struct gated *g = (struct gated *)self;
+
+	if (g->asked++ % 2 == 0) {
+		g->closed++;
+		timer_set(&g->timer, loop_now(), open_gate);
+		return 0;
+	}
+	g->granted[d] = g->most < most ? g->most : most;
+	return g->granted[d];
+}
+
+static void
+gate_took(struct pump_gate *self, int d, size_t n)
+{
+	struct gated *g = (struct gated *)self;
+
+	g->too_much += n > g->granted[d];
+	g->granted[d] = 0;
+	g->took[d] += n;
+}
+
+/* Every byte through a gate, by copying and by splice, with ends that come while it is closed. */
+static void
+test_gate(void)
+{
+	static const struct {
+		size_t most;
+		uint64_t bytes;
+	} rows[] = {{1000, 50000}, {65535, 2000000}, {1 << 20, 12000000}, {1, 30}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		gated = (struct gated){.gate = {gate_may, gate_took}, .most = rows[i].most};
+		gate = &gated.gate;
+		both_ways(rows[i].bytes, rows[i].bytes / 2);
+		gate = NULL;
+		CU_ASSERT_EQUAL(gated.too_much, 0);
+		CU_ASSERT_EQUAL(gated.took[0], rows[i].bytes);
+		CU_ASSERT_EQUAL(gated.took[1], rows[i].bytes / 2);
+		CU_ASSERT_TRUE(gated.closed > 0);
+	}
 }
 
 static void
@@ -375,6 +438,7 @@ main(void)
 	s = CU_add_suite("pump", NULL, NULL);
 	CU_add_test(s, "every size, both ways", test_sizes);
 	CU_add_test(s, "bulk both ways at once", test_bulk);
+	CU_add_test(s, "a gate", test_gate);
 	CU_add_test(s, "early bytes go first", test_early);
 	CU_add_test(s, "half-close", test_half_close);
 	CU_add_test(s, "reset is told with its end", test_reset);
