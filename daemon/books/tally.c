@@ -22,6 +22,7 @@
 #define TALLY_MAGIC 0x54616c6c79303100u
 #define PAGE 4096u
 #define LINE 64
+#define GIVE_TRIES 1000
 #define WINDOW 16u
 #define COUNT_BITS 20
 #define COUNT_MASK ((1ULL << COUNT_BITS) - 1)
@@ -250,8 +251,8 @@ source_enter(struct tally *t, const struct place *p)
 	return false;
 }
 
-static void
-source_give(struct tally *t, const struct place *p)
+static bool
+source_count_down(struct tally *t, const struct place *p)
 {
 	uint32_t i;
 
@@ -265,9 +266,21 @@ source_give(struct tally *t, const struct place *p)
 
 			if (atomic_compare_exchange_weak_explicit(
 				word, &value, less, memory_order_relaxed, memory_order_relaxed))
-				return;
+				return true;
 		}
 	}
+	return false;
+}
+
+/*
+ * What is given back stands in the window; but while one looks, another may take it from the word that is
+ * looked at next and leave its own behind. So look again, and not for ever: the words may be broken.
+ */
+static void
+source_give(struct tally *t, const struct place *p)
+{
+	for (int tries = 0; tries < GIVE_TRIES && !source_count_down(t, p); tries++)
+		;
 }
 
 /* Counted also where there is no limit, so that a reload may bring one. */
