@@ -88,12 +88,12 @@ def descriptors(pid):
     return found
 
 
-def memory_kib(pid):
-    """Resident memory, private and shared, in KiB."""
+def memory_kib(pid, line="VmRSS"):
+    """Resident memory in KiB: private and shared, or what another line of status says."""
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
+        for text in file:
+            if text.startswith(f"{line}:"):
+                return int(text.split()[1])
     return 0
 
 
