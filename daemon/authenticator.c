@@ -39,7 +39,8 @@
 #define HELD_MOST 65536 /* answers that wait for their time */
 #define STUCK_MS 20     /* until an answer that a worker could not take is tried again */
 #define PROBLEMS_TOLD 10
-#define LEAVE_MS 3000 /* for the nursery to end with all it has */
+#define UNFINISHED_MOST 1024 /* contexts of GSSAPI that wait for their client */
+#define LEAVE_MS 3000        /* for the nursery to end with all it has */
 
 struct ask {
 	TAILQ_ENTRY(ask) next;
@@ -54,6 +55,9 @@ struct ask {
 	bool refused;    /* some way did */
 	bool nobody;     /* of the file: the hash that is checked is not this user's */
 	bool gone;       /* nobody waits for the answer any more */
+	void *token;     /* the client's (GSSAPI), then what it is answered: token and exported */
+	uint32_t token_len, exported_len;
+	struct pool_who who; /* has its context; life 0: it is new */
 	char user[IPC_MAX_USER + 1];
 	struct secret secret;
 	char hash[IPC_MAX_SECRET * 2 + 1];
@@ -85,6 +89,14 @@ static struct {
 	unsigned waiting[CHECKER_KINDS];
 	struct held *held; /* a heap, the next one first */
 	size_t held_count, held_room;
+	struct unfinished {
+		uint32_t context, inner; /* what the worker knows it by, and its checker; 0: free */
+		unsigned worker;
+		uint32_t serial;
+		struct pool_who who;
+		int64_t until_ms;
+	} unfinished[UNFINISHED_MOST];
+	uint32_t last_context;
 	struct users users[SECRETS_COUNT];
 	bool usable[SECRETS_COUNT]; /* users[] holds what was taken last */
 	bool awaited[SECRETS_COUNT];
@@ -210,7 +222,10 @@ answer(const struct ask *a, struct ipc_auth_answer *head, const char *groups, in
 		return;
 	head->ticket = a->of.ticket;
 	head->user_len = a->of.user_len;
-	h.len = sizeof *head + head->user_len + head->groups_len;
+	head->token_len = a->token_len;
+	head->exported_len = a->exported_len;
+	h.len =
+	    sizeof *head + head->user_len + head->groups_len + head->token_len + head->exported_len;
 	h.body = body = malloc(h.len);
 	if (body == NULL)
 		return;
@@ -218,6 +233,9 @@ answer(const struct ask *a, struct ipc_auth_answer *head, const char *groups, in
 	memcpy(body + sizeof *head, a->user, a->of.user_len);
 	if (head->groups_len > 0)
 		memcpy(body + sizeof *head + head->user_len, groups, head->groups_len);
+	if (head->token_len + head->exported_len > 0)
+		memcpy(body + sizeof *head + head->user_len + head->groups_len, a->token,
+		       (size_t)head->token_len + head->exported_len);
 	if ((at_ms <= now_ms() && deliver(&h)) || !hold(&h)) {
 		if (at_ms > now_ms()) /* no more can be held back: at once */
 			deliver(&h);
@@ -226,8 +244,33 @@ answer(const struct ask *a, struct ipc_auth_answer *head, const char *groups, in
 }
 
 static void
+drop_token(struct ask *a)
+{
+	if (a->token != NULL)
+		secret_wipe_bytes(a->token, (size_t)a->token_len + a->exported_len);
+	free(a->token);
+	a->token = NULL;
+	a->token_len = a->exported_len = 0;
+}
+
+/* In place of what was there. False: no memory. */
+static bool
+set_token(struct ask *a, const void *bytes, uint32_t token_len, uint32_t exported_len)
+{
+	drop_token(a);
+	a->token = malloc((size_t)token_len + exported_len + 1);
+	if (a->token == NULL)
+		return false;
+	memcpy(a->token, bytes, (size_t)token_len + exported_len);
+	a->token_len = token_len;
+	a->exported_len = exported_len;
+	return true;
+}
+
+static void
 ask_free(struct ask *a)
 {
+	drop_token(a);
 	secret_wipe_bytes(a, sizeof *a);
 	free(a);
 }
@@ -259,6 +302,9 @@ look(const struct ask *a)
 	struct lockout_bounds b = bounds();
 	struct addr source = source_of(a);
 
+	if (a->of.kind ==
+	    ASK_GSSAPI) /* who it is is not known, or proven: only the source counts */
+		b.user_failures = 0;
 	return lockout_look(front.lockout, &b, a->user, a->of.user_len, &source, now_ms());
 }
 
@@ -280,6 +326,7 @@ static const char *const reason_words[REASONED_COUNT] = {
     [REASONED_BUSY] = "busy",
     [REASONED_TIMEOUT] = "no answer in time",
     [REASONED_BROKEN] = "the check failed",
+    [REASONED_TICKET] = "the ticket is not accepted",
 };
 
 /*
@@ -310,12 +357,15 @@ refuse(struct ask *a, uint32_t reason)
 	struct lockout_state state;
 
 	a->reason = reason;
+	drop_token(a);
 	if (reason == REASONED_LOCKED_OUT)
 		state = look(a);
 	else {
 		struct lockout_bounds b = bounds();
 		struct addr source = source_of(a);
 
+		if (a->of.kind == ASK_GSSAPI)
+			b.user_failures = 0;
 		state =
 		    lockout_failed(front.lockout, &b, a->user, a->of.user_len, &source, now_ms());
 		tell_failure(a, state.now);
@@ -330,6 +380,7 @@ unavailable(struct ask *a, uint32_t reason)
 {
 	struct ipc_auth_answer head = {.result = ANSWER_UNAVAILABLE, .reason = reason};
 
+	drop_token(a);
 	answer(a, &head, NULL, told_at(a, look(a).step));
 	ask_free(a);
 }
@@ -524,6 +575,97 @@ begin_chap(struct ask *a, const void *challenge)
 		unavailable(a, REASONED_BROKEN);
 }
 
+/* ---- contexts of GSSAPI ---------------------------------------------------------------------- */
+
+/* Where the context is that the worker asks to go on with; false: not any more. */
+static bool
+find_context(struct ask *a)
+{
+	for (unsigned i = 0; i < UNFINISHED_MOST; i++) {
+		struct unfinished *u = &front.unfinished[i];
+
+		if (u->context != a->of.context || u->worker != a->worker || u->serial != a->serial)
+			continue;
+		a->who = u->who;
+		a->of.context = u->inner;
+		u->context = 0;
+		return true;
+	}
+	return false;
+}
+
+static void
+begin_gssapi(struct ask *a, const void *token)
+{
+	if (front.settings->auth.gssapi_keytab[0] == '\0' || !front.usable[SECRETS_KEYTAB])
+		unavailable(a, REASONED_NOT_CONFIGURED);
+	else if (a->of.context != 0 && !find_context(a))
+		unavailable(a, REASONED_BROKEN);
+	else if (!set_token(a, token, a->of.token_len, 0))
+		unavailable(a, REASONED_BUSY);
+	else
+		wait_for(a, CHECKER_GSSAPI);
+}
+
+/* The checker keeps a context until its client has said more; the oldest of too many goes. */
+static uint32_t
+keep_context(const struct ask *a, uint32_t inner)
+{
+	struct unfinished *at = &front.unfinished[0];
+	int64_t now = now_ms();
+
+	for (unsigned i = 0; i < UNFINISHED_MOST; i++) {
+		struct unfinished *u = &front.unfinished[i];
+
+		if (u->context != 0 && u->until_ms <= now)
+			u->context = 0;
+		if (at->context != 0 && (u->context == 0 || u->until_ms < at->until_ms))
+			at = u;
+	}
+	if (++front.last_context == 0)
+		front.last_context = 1;
+	*at = (struct unfinished){
+	    .context = front.last_context,
+	    .inner = inner,
+	    .worker = a->worker,
+	    .serial = a->serial,
+	    .who = pool_who(),
+	    .until_ms = now + front.settings->timeouts.handshake,
+	};
+	return at->context;
+}
+
+static void
+gssapi_done(struct ask *a, const struct ipc_auth_answer *from, const char *user)
+{
+	struct ipc_auth_answer head = {.result = ANSWER_MORE};
+
+	if (from->result == ANSWER_REFUSED) {
+		refuse(a, from->reason);
+		return;
+	}
+	if (from->result == ANSWER_UNAVAILABLE ||
+	    !set_token(a, user + from->user_len + from->groups_len, from->token_len,
+		       from->exported_len)) {
+		unavailable(a, from->reason);
+		return;
+	}
+	if (from->result == ANSWER_MORE) {
+		head.context = keep_context(a, from->context);
+		answer(a, &head, NULL, now_ms());
+		ask_free(a);
+		return;
+	}
+	memcpy(a->user, user, from->user_len);
+	a->of.user_len = from->user_len;
+	if (!is_name(a->user, a->of.user_len)) {
+		refuse(a, REASONED_BAD_NAME);
+		return;
+	}
+	a->proven_by = AUTH_GSSAPI;
+	ask_groups(a);
+}
+
 static unsigned
 waiting_in_all(void)
 {
@@ -539,12 +681,12 @@ begin(struct ask *a, const void *token)
 {
 	if (a->of.kind == ASK_GROUPS && is_name(a->user, a->of.user_len))
 		ask_groups(a);
-	else if (a->of.kind == ASK_GSSAPI)
-		unavailable(a, REASONED_NOT_CONFIGURED);
-	else if (!is_name(a->user, a->of.user_len))
+	else if (a->of.kind != ASK_GSSAPI && !is_name(a->user, a->of.user_len))
 		refuse(a, REASONED_BAD_NAME);
 	else if (look(a).locked)
 		refuse(a, REASONED_LOCKED_OUT);
+	else if (a->of.kind == ASK_GSSAPI)
+		begin_gssapi(a, token);
 	else if (a->of.kind == ASK_CHAP)
 		begin_chap(a, token);
 	else
@@ -629,7 +771,7 @@ count_busy(void *job, void *with)
 	struct busy *b = with;
 	struct addr source = source_of(other);
 
-	b->user += other->of.user_len == b->a->of.user_len &&
+	b->user += other->of.user_len > 0 && other->of.user_len == b->a->of.user_len &&
 		   memcmp(other->user, b->a->user, other->of.user_len) == 0;
 	b->from += addr_equal(&source, &b->source);
 }
@@ -645,31 +787,44 @@ may_start(const struct ask *a)
 	return b.user < most && b.from < most;
 }
 
-static bool
+static enum pool_asked
 start_check(struct ask *a)
 {
 	static const uint32_t methods[CHECKER_KINDS] = {
 	    [CHECKER_FILE] = AUTH_FILE,
 	    [CHECKER_PAM] = AUTH_PAM,
+	    [CHECKER_GSSAPI] = AUTH_GSSAPI,
+	};
+	static const uint32_t kinds[CHECKER_KINDS] = {
+	    [CHECKER_FILE] = ASK_PASSWORD,
+	    [CHECKER_PAM] = ASK_PASSWORD,
+	    [CHECKER_GROUPS] = ASK_GROUPS,
+	    [CHECKER_GSSAPI] = ASK_GSSAPI,
 	};
 	static _Alignas(8) unsigned char
-	    body[sizeof(struct ipc_auth_ask) + IPC_MAX_USER + IPC_MAX_SECRET + sizeof a->hash];
+	    body[sizeof(struct ipc_auth_ask) + IPC_MAX_USER + IPC_MAX_SECRET + IPC_MAX_TOKEN];
+	const void *token = a->kind == CHECKER_GSSAPI ? a->token : a->hash;
 	struct ipc_auth_ask head = a->of;
 	size_t n = sizeof head;
-	bool asked;
+	enum pool_asked asked;
 
-	head.kind = a->kind == CHECKER_GROUPS ? ASK_GROUPS : ASK_PASSWORD;
+	head.kind = kinds[a->kind];
 	head.methods = methods[a->kind];
 	head.secret_len = (uint32_t)secret_length(&a->secret);
-	head.token_len = a->kind == CHECKER_FILE ? (uint32_t)strlen(a->hash) : 0;
+	head.token_len = a->kind == CHECKER_FILE     ? (uint32_t)strlen(a->hash)
+			 : a->kind == CHECKER_GSSAPI ? a->token_len
+						     : 0;
 	memcpy(body, &head, sizeof head);
 	memcpy(body + n, a->user, head.user_len);
 	n += head.user_len;
 	memcpy(body + n, secret_reveal(&a->secret), head.secret_len);
 	n += head.secret_len;
-	memcpy(body + n, a->hash, head.token_len);
+	memcpy(body + n, token, head.token_len);
 	n += head.token_len;
-	asked = pool_ask(a->kind, a, body, n, a->deadline_ms);
+	if (a->who.life != 0)
+		asked = pool_ask_it(a->who, a, body, n, a->deadline_ms);
+	else
+		asked = pool_ask(a->kind, a, body, n, a->deadline_ms) ? POOL_ASKED : POOL_LATER;
 	secret_wipe_bytes(body, n);
 	return asked;
 }
@@ -689,8 +844,17 @@ dispatch(enum checker_kind kind, int64_t now)
 		if (!may_start(a))
 			continue;
 		leave_queue(a);
-		if (!start_check(a)) {
-			TAILQ_INSERT_HEAD(&front.queues[kind], a, next);
+		switch (start_check(a)) {
+		case POOL_ASKED:
+			break;
+		case POOL_GONE:
+			unavailable(a, REASONED_BROKEN);
+			break;
+		case POOL_LATER:
+			if (following != NULL)
+				TAILQ_INSERT_BEFORE(following, a, next);
+			else
+				TAILQ_INSERT_TAIL(&front.queues[kind], a, next);
 			front.waiting[kind]++;
 			break;
 		}
@@ -720,6 +884,10 @@ done(void *job, enum pool_end how, const struct ipc_auth_answer *from, const cha
 
 	if (a->kind == CHECKER_GROUPS) {
 		groups_done(a, how == POOL_ANSWERED ? from : NULL, groups);
+		return;
+	}
+	if (how == POOL_ANSWERED && a->kind == CHECKER_GSSAPI) {
+		gssapi_done(a, from, groups - from->user_len);
 		return;
 	}
 	if (how != POOL_ANSWERED) {
@@ -774,6 +942,7 @@ renew_pools(void)
 	    [CHECKER_FILE] = s->auth.file_path[0] != '\0' ? s->auth.helpers : 0,
 	    [CHECKER_PAM] = s->auth.pam_service[0] != '\0' ? s->auth.helpers : 0,
 	    [CHECKER_GROUPS] = front.groups_named ? s->auth.helpers : 0,
+	    [CHECKER_GSSAPI] = s->auth.gssapi_keytab[0] != '\0' ? s->auth.helpers : 0,
 	};
 
 	pool_renew(most, now_ms());
@@ -821,6 +990,9 @@ take_policy(const struct message *m)
 	front.groups_named = policy_unix_groups(p, NULL, 0) > 0;
 	front.awaited[SECRETS_USERS] = s->auth.file_path[0] != '\0';
 	front.awaited[SECRETS_CHAP] = s->auth.chap_path[0] != '\0';
+	front.awaited[SECRETS_KEYTAB] = s->auth.gssapi_keytab[0] != '\0';
+	if (!front.awaited[SECRETS_KEYTAB]) /* the nursery has forgotten it, too */
+		front.usable[SECRETS_KEYTAB] = false;
 	remembered_forget(front.remembered);
 	renew_pools();
 	become_ready();
@@ -843,9 +1015,23 @@ tell_problems(const struct problems *p, const char *path)
 			  p->errors, p->errors == 1 ? "" : "s");
 }
 
+/* The keys are the checkers': those that have the old ones end, new ones have what the nursery has.
+ */
+static void
+take_keytab(const struct ipc_secrets *told, bool awaited)
+{
+	if (!told->usable)
+		return;
+	front.usable[SECRETS_KEYTAB] = true;
+	log_info("keys from '%s'", front.settings->auth.gssapi_keytab);
+	if (!awaited) /* those of a new policy are forked behind it anyway */
+		renew_pools();
+}
+
 static void
 take_secrets(const struct message *m)
 {
+	bool awaited;
 	const struct ipc_secrets *body = m->body;
 	const struct settings *s = front.settings;
 	struct users fresh;
@@ -856,7 +1042,13 @@ take_secrets(const struct message *m)
 
 	if (body->which >= SECRETS_COUNT || body->generation != front.generation)
 		return;
+	awaited = front.awaited[body->which];
 	front.awaited[body->which] = false;
+	if (body->which == SECRETS_KEYTAB) {
+		take_keytab(body, awaited);
+		become_ready();
+		return;
+	}
 	path = body->which == SECRETS_USERS ? s->auth.file_path : s->auth.chap_path;
 	if (m->fd_count == 1 && fstat(m->fds[0], &st) == 0 && st.st_size <= USERS_FILE_MAX &&
 	    (text = malloc((size_t)st.st_size + 1)) != NULL &&

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "auth/auth.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "channel.h"
@@ -23,16 +24,18 @@ static struct {
 	const struct policy *policy;
 	const char *groups[GROUPS_MOST];
 	size_t group_count; /* may be more than GROUPS_MOST: then they are undetermined */
+	const void *keytab;
+	size_t keytab_len;
 } checker;
 
 struct question {
 	struct ipc_auth_ask ask;
-	char user[IPC_MAX_USER + 1], token[IPC_MAX_SECRET * 2 + 1];
+	char user[IPC_MAX_USER + 1], token[IPC_MAX_TOKEN + 1];
 	struct secret secret;
 };
 struct answer {
 	struct ipc_auth_answer head;
-	char groups[IPC_MAX_GROUPS];
+	char behind[IPC_MAX_USER + IPC_MAX_TOKEN + sizeof(struct gss_context)];
 };
 
 static const uint32_t results[] = {
@@ -86,7 +89,7 @@ check_groups(struct question *q, struct answer *a)
 		a->head.groups_failed = 1;
 		return;
 	}
-	text_init(&t, a->groups, sizeof a->groups);
+	text_init(&t, a->behind, IPC_MAX_GROUPS);
 	for (size_t i = 0; i < n; i++)
 		if (member[i]) {
 			text_put_bytes(&t, checker.groups[i], strlen(checker.groups[i]) + 1);
@@ -98,6 +101,73 @@ check_groups(struct question *q, struct answer *a)
 		return;
 	}
 	a->head.groups_len = (uint32_t)t.len;
+}
+
+/* Behind the head stand the user, the token and what was made. */
+static void
+put_said(const struct gssapi_said *said, struct answer *a)
+{
+	char *at = a->behind;
+
+	memcpy(at, said->user, said->user_len);
+	at += said->user_len;
+	memcpy(at, said->token, said->token_len);
+	at += said->token_len;
+	a->head.user_len = (uint32_t)said->user_len;
+	a->head.token_len = (uint32_t)said->token_len;
+	a->head.context = said->context;
+	if (said->more) {
+		a->head.result = ANSWER_MORE;
+		return;
+	}
+	memcpy(at, &said->made, sizeof said->made);
+	a->head.exported_len = sizeof said->made;
+}
+
+static void
+check_by_gssapi(struct question *q, struct answer *a)
+{
+	static struct gssapi_said said;
+	const char *what;
+	enum auth_why why;
+	int64_t now = clock_mono_ns() / NS_PER_MS;
+	enum auth_verdict v =
+	    check_gssapi(q->ask.context, q->token, q->ask.token_len, now,
+			 now + checker.settings->timeouts.handshake, &said, &why, &what);
+
+	a->head.result = results[v];
+	a->head.reason = v == AUTH_GOOD      ? REASONED_NOTHING
+			 : why == WHY_TICKET ? REASONED_TICKET
+					     : REASONED_BROKEN;
+	if (v == AUTH_UNAVAILABLE)
+		log_error("GSSAPI cannot check: %s", what);
+	else if (v == AUTH_REFUSED)
+		log_info("GSSAPI refuses: %s", what);
+	else if (said.token_len > IPC_MAX_TOKEN)
+		a->head.result = ANSWER_UNAVAILABLE;
+	else
+		put_said(&said, a);
+	secret_wipe_bytes(&said.made, sizeof said.made);
+}
+
+static bool
+begin_gssapi(void)
+{
+	const char *what;
+
+	if (gssapi_begin(checker.keytab, checker.keytab_len, checker.settings->auth.gssapi_service,
+			 &what))
+		return true;
+	log_error("GSSAPI cannot begin with the keytab: %s", what);
+	return false;
+}
+
+/* Its cost is not to be paid by the first who is unknown. */
+static bool
+begin_file(void)
+{
+	check_file_dummy();
+	return true;
 }
 
 static bool
@@ -116,11 +186,13 @@ rights_for_pam(const struct account *a)
 static const struct kind {
 	const char *word;
 	bool (*rights)(const struct account *a);
+	bool (*begin)(void); /* with these rights; NULL: nothing to do */
 	void (*check)(struct question *q, struct answer *a);
 } kinds[CHECKER_KINDS] = {
-    [CHECKER_FILE] = {"file", rights_of_account, check_by_file},
-    [CHECKER_PAM] = {"pam", rights_for_pam, check_by_pam},
-    [CHECKER_GROUPS] = {"groups", rights_of_account, check_groups},
+    [CHECKER_FILE] = {"file", rights_of_account, begin_file, check_by_file},
+    [CHECKER_PAM] = {"pam", rights_for_pam, NULL, check_by_pam},
+    [CHECKER_GROUPS] = {"groups", rights_of_account, NULL, check_groups},
+    [CHECKER_GSSAPI] = {"gssapi", rights_of_account, begin_gssapi, check_by_gssapi},
 };
 
 const char *
@@ -156,6 +228,7 @@ serve(const struct channel *c, const struct kind *kind)
 	static struct answer a;
 	int got = channel_receive(c, &m);
 	bool good;
+	size_t n;
 
 	if (got != 1)
 		return false;
@@ -165,10 +238,21 @@ serve(const struct channel *c, const struct kind *kind)
 	if (good) {
 		a.head.ticket = q.ask.ticket;
 		kind->check(&q, &a);
-		good = channel_send(c, IPC_CHECKED, &a, sizeof a.head + a.head.groups_len, NULL, 0);
+		n = sizeof a.head + a.head.user_len + a.head.groups_len + a.head.token_len +
+		    a.head.exported_len;
+		good = channel_send(c, IPC_CHECKED, &a, n, NULL, 0);
+		secret_wipe_bytes(&a, n);
 	}
-	secret_wipe_bytes(&q, sizeof q);
+	secret_wipe_bytes(&q, offsetof(struct question, token) + q.ask.token_len);
+	secret_wipe(&q.secret);
 	return good;
+}
+
+void
+checker_keytab(const void *bytes, size_t len)
+{
+	checker.keytab = bytes;
+	checker.keytab_len = len;
 }
 
 int
@@ -182,8 +266,8 @@ checker_run(int fd, enum checker_kind kind, const struct account *a, const struc
 	checker.group_count = policy_unix_groups(p, checker.groups, GROUPS_MOST);
 	if (!kinds[kind].rights(a))
 		return 1;
-	if (kind == CHECKER_FILE)
-		check_file_dummy(); /* its cost is not to be paid by the first who is unknown */
+	if (kinds[kind].begin != NULL && !kinds[kind].begin())
+		return 1;
 	while (serve(&c, &kinds[kind]))
 		;
 	return 0;

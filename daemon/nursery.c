@@ -35,6 +35,7 @@
 #include "checker.h"
 #include "compile.h"
 #include "settings/users.h"
+#include "wire/keytab.h"
 
 #define CHECKERS_MAX (CHECKER_KINDS * CHECKERS_A_KIND)
 #define LOOK_MS 2000
@@ -67,6 +68,8 @@ static struct {
 	uint32_t generation;
 	pid_t checkers[CHECKERS_MAX]; /* by slot; 0: none */
 	struct file files[SECRETS_COUNT];
+	void *keytab; /* the last one that was good */
+	size_t keytab_len;
 	int signals, watch;
 } nursery;
 
@@ -74,8 +77,9 @@ static const struct {
 	const char *word;
 	enum users_kind kind;
 } file_kinds[SECRETS_COUNT] = {
-    [SECRETS_USERS] = {"users", USERS_HASHES},
-    [SECRETS_CHAP] = {"CHAP secrets", USERS_SECRETS},
+    [SECRETS_USERS] = {"file of users", USERS_HASHES},
+    [SECRETS_CHAP] = {"file of CHAP secrets", USERS_SECRETS},
+    [SECRETS_KEYTAB] = {"keytab", USERS_HASHES},
 };
 
 /* ---- files -------------------------------------------------------------------------------- */
@@ -107,9 +111,10 @@ look_at(const char *path)
 }
 
 static void
-tell_file(unsigned which, int fd)
+tell_file(unsigned which, int fd, bool usable)
 {
-	struct ipc_secrets body = {which, nursery.generation};
+	struct ipc_secrets body = {
+	    .which = which, .generation = nursery.generation, .usable = fd != -1 || usable};
 
 	nursery.files[which].told = true;
 	channel_send(&nursery.up, IPC_SECRETS, &body, sizeof body, &fd, fd != -1);
@@ -123,45 +128,85 @@ complain(unsigned which, const char *fault)
 
 	text_init(&t, path, sizeof path);
 	text_put_quoted(&t, nursery.files[which].path, strlen(nursery.files[which].path), 240);
-	log_error("the file of %s %s cannot be used: %s", file_kinds[which].word, path, fault);
+	log_error("the %s %s cannot be used: %s", file_kinds[which].word, path, fault);
 }
 
-/* All of an open file as a sealed memfd; -1 and why in *fault. */
-static int
-copy_file(int fd, unsigned which, struct look *taken, const char **fault)
+static void
+drop_bytes(char *bytes, size_t len)
 {
+	if (bytes != NULL)
+		secret_wipe_bytes(bytes, len);
+	free(bytes);
+}
+
+/* All of an open file, the caller's to drop; NULL and why in *fault. */
+static char *
+read_file(int fd, unsigned which, struct look *taken, size_t *length, const char **fault)
+{
+	off_t most = which == SECRETS_KEYTAB ? KEYTAB_FILE_MAX : USERS_FILE_MAX;
 	struct stat st, after;
 	char *bytes;
 	ssize_t n;
 	size_t len = 0;
-	int copy = -1;
 
 	if (fstat(fd, &st) == -1) {
 		*fault = strerror(errno);
-		return -1;
+		return NULL;
 	}
 	*taken = look_of(&st);
 	if ((*fault = users_mode_fault(file_kinds[which].kind, st.st_mode)) != NULL)
-		return -1;
-	if (st.st_size > USERS_FILE_MAX) {
-		*fault = "it is larger than 16 MiB";
-		return -1;
+		return NULL;
+	if (st.st_size > most) {
+		*fault = which == SECRETS_KEYTAB ? "it is larger than 1 MiB"
+						 : "it is larger than 16 MiB";
+		return NULL;
 	}
 	bytes = malloc((size_t)st.st_size + 1);
 	if (bytes == NULL) {
 		*fault = strerror(errno);
-		return -1;
+		return NULL;
 	}
 	while (len <= (size_t)st.st_size &&
 	       (n = read(fd, bytes + len, (size_t)st.st_size + 1 - len)) > 0)
 		len += (size_t)n;
-	if (fstat(fd, &after) == -1 || after.st_size != st.st_size || len != (size_t)st.st_size)
-		*fault = "it changed while it was read";
-	else if ((copy = image_seal("secrets", bytes, len)) == -1)
-		*fault = "no memory";
-	secret_wipe_bytes(bytes, len);
-	free(bytes);
-	return copy;
+	*length = len;
+	if (fstat(fd, &after) == 0 && after.st_size == st.st_size && len == (size_t)st.st_size)
+		return bytes;
+	*fault = "it changed while it was read";
+	drop_bytes(bytes, len);
+	return NULL;
+}
+
+/* For the authenticator, as a sealed memfd. */
+static void
+pass_on(unsigned which, char *bytes, size_t len)
+{
+	int copy = image_seal("secrets", bytes, len);
+
+	drop_bytes(bytes, len);
+	if (copy == -1)
+		complain(which, "no memory");
+	tell_file(which, copy, false);
+	if (copy != -1)
+		close(copy);
+}
+
+/* For the checkers that are forked from now on. */
+static void
+keep_keytab(char *bytes, size_t len)
+{
+	const char *fault = keytab_fault(bytes, len, nursery.settings->auth.gssapi_service);
+
+	if (fault != NULL) {
+		complain(SECRETS_KEYTAB, fault);
+		drop_bytes(bytes, len);
+		tell_file(SECRETS_KEYTAB, -1, false);
+		return;
+	}
+	drop_bytes(nursery.keytab, nursery.keytab_len);
+	nursery.keytab = bytes;
+	nursery.keytab_len = len;
+	tell_file(SECRETS_KEYTAB, -1, true);
 }
 
 static void
@@ -169,21 +214,25 @@ take_file(unsigned which)
 {
 	struct file *f = &nursery.files[which];
 	const char *fault = NULL;
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), copy = -1;
+	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char *bytes = NULL;
+	size_t len = 0;
 
 	f->taken = (struct look){.error = errno};
 	if (fd == -1)
 		fault = strerror(errno);
 	else
-		copy = copy_file(fd, which, &f->taken, &fault);
+		bytes = read_file(fd, which, &f->taken, &len, &fault);
 	if (fd != -1)
 		close(fd);
-	if (copy == -1)
-		complain(which, fault);
-	tell_file(which, copy);
-	if (copy != -1)
-		close(copy);
 	f->seen = f->taken;
+	if (bytes == NULL) {
+		complain(which, fault);
+		tell_file(which, -1, false);
+	} else if (which == SECRETS_KEYTAB)
+		keep_keytab(bytes, len);
+	else
+		pass_on(which, bytes, len);
 }
 
 /* sure: an event said that somebody has finished with it. */
@@ -248,8 +297,14 @@ name_files(void)
 	const char *const paths[SECRETS_COUNT] = {
 	    [SECRETS_USERS] = nursery.settings->auth.file_path,
 	    [SECRETS_CHAP] = nursery.settings->auth.chap_path,
+	    [SECRETS_KEYTAB] = nursery.settings->auth.gssapi_keytab,
 	};
 
+	if (paths[SECRETS_KEYTAB][0] == '\0') {
+		drop_bytes(nursery.keytab, nursery.keytab_len);
+		nursery.keytab = NULL;
+		nursery.keytab_len = 0;
+	}
 	if (nursery.watch != -1)
 		close(nursery.watch);
 	nursery.watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -293,6 +348,10 @@ become_checker(int fd, enum checker_kind kind, pid_t parent)
 	snprintf(name, sizeof name, "checker %s", checker_word(kind));
 	log_role(name);
 	privileges_close_all(fd);
+	if (kind == CHECKER_GSSAPI)
+		checker_keytab(nursery.keytab, nursery.keytab_len);
+	else
+		drop_bytes(nursery.keytab, nursery.keytab_len); /* no business of its */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		return 1;

@@ -27,6 +27,7 @@ struct slot {
 	enum state state;
 	int fd;
 	uint32_t generation, checks;
+	uint32_t life; /* never twice */
 	void *job;
 	int64_t deadline_ms; /* busy: of the question; dying: of our patience */
 };
@@ -36,6 +37,8 @@ static struct {
 	pool_done *done;
 	uint32_t generation, most[CHECKER_KINDS];
 	int64_t pause_ms[CHECKER_KINDS]; /* no new ones before: they die unasked */
+	uint32_t last_life;
+	struct pool_who who; /* has answered */
 	struct slot slots[POOL_SLOTS];
 } pool;
 
@@ -129,15 +132,11 @@ pool_idle(enum checker_kind kind)
 	return idle_one(kind) != NULL;
 }
 
-bool
-pool_ask(enum checker_kind kind, void *job, const void *body, size_t len, int64_t deadline_ms)
+static bool
+ask(struct slot *s, void *job, const void *body, size_t len, int64_t deadline_ms)
 {
-	struct slot *s = idle_one(kind);
-	struct channel c;
+	struct channel c = {s->fd, ROLE_AUTHENTICATOR, ROLE_CHECKER};
 
-	if (s == NULL)
-		return false;
-	c = (struct channel){s->fd, ROLE_AUTHENTICATOR, ROLE_CHECKER};
 	if (!channel_send(&c, IPC_CHECK, body, len, NULL, 0)) {
 		hang_up(s);
 		s->deadline_ms = 0; /* at once: it is ended in the next round */
@@ -147,6 +146,32 @@ pool_ask(enum checker_kind kind, void *job, const void *body, size_t len, int64_
 	s->job = job;
 	s->deadline_ms = deadline_ms;
 	return true;
+}
+
+bool
+pool_ask(enum checker_kind kind, void *job, const void *body, size_t len, int64_t deadline_ms)
+{
+	struct slot *s = idle_one(kind);
+
+	return s != NULL && ask(s, job, body, len, deadline_ms);
+}
+
+struct pool_who
+pool_who(void)
+{
+	return pool.who;
+}
+
+enum pool_asked
+pool_ask_it(struct pool_who who, void *job, const void *body, size_t len, int64_t deadline_ms)
+{
+	struct slot *s = &pool.slots[who.slot];
+
+	if (s->life != who.life || (s->state != SLOT_IDLE && s->state != SLOT_BUSY))
+		return POOL_GONE;
+	if (s->state == SLOT_BUSY)
+		return POOL_LATER;
+	return ask(s, job, body, len, deadline_ms) ? POOL_ASKED : POOL_GONE;
 }
 
 void
@@ -203,6 +228,7 @@ arrived(struct slot *s, int fd, int64_t now_ms)
 	}
 	s->fd = fd;
 	s->state = SLOT_IDLE;
+	s->life = ++pool.last_life;
 	if (s->generation != pool.generation)
 		dismiss(s, now_ms);
 }
@@ -272,6 +298,7 @@ pool_ready(uint16_t number, int64_t now_ms)
 	a = m.body;
 	s->state = SLOT_IDLE;
 	s->checks++;
+	pool.who = (struct pool_who){number, s->life};
 	finish(s, POOL_ANSWERED, a, (const char *)(a + 1) + a->user_len);
 	secret_wipe_bytes(m.packet, sizeof(struct ipc_head) + m.len);
 	if (s->checks >= CHECKS_MOST || s->generation != pool.generation)

@@ -27,6 +27,14 @@ void pool_renew(const uint32_t most[CHECKER_KINDS], int64_t now_ms);
 bool pool_idle(enum checker_kind kind);
 /* An idle one takes the question. False: none is, or it could not be asked. body: struct ipc_auth_ask and its bytes. */
 bool pool_ask(enum checker_kind kind, void *job, const void *body, size_t len, int64_t deadline_ms);
+/*
+ * One who has something of an earlier question: valid within pool_done, the checker that has answered. With
+ * pool_ask_it just that one is asked, once it is idle: POOL_GONE, it is not there any more.
+ */
+struct pool_who { uint16_t slot; uint32_t life; };
+struct pool_who pool_who(void);
+enum pool_asked { POOL_ASKED, POOL_LATER, POOL_GONE };
+enum pool_asked pool_ask_it(struct pool_who who, void *job, const void *body, size_t len, int64_t deadline_ms);
 /* Calls each with every question that is being answered by this kind. */
 void pool_each(enum checker_kind kind, void (*each)(void *job, void *with), void *with);
 /* So many wait: asks for more checkers if there may be more. */

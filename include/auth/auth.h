@@ -15,10 +15,11 @@
 
 #include "base/addr.h"
 #include "base/secret.h"
+#include "wire/gss.h"
 
 enum auth_verdict { AUTH_GOOD, AUTH_REFUSED, AUTH_UNAVAILABLE };
 enum auth_why { /* behind AUTH_REFUSED and AUTH_UNAVAILABLE */
-	WHY_NOTHING, WHY_UNKNOWN_USER, WHY_WRONG_SECRET, WHY_ACCOUNT, WHY_BROKEN,
+	WHY_NOTHING, WHY_UNKNOWN_USER, WHY_WRONG_SECRET, WHY_ACCOUNT, WHY_BROKEN, WHY_TICKET,
 };
 
 /* ---- files ---------------------------------------------------------------- */
@@ -47,6 +48,30 @@ void check_pam_folder(const char *folder);
 bool pam_service_exists(const char *service);
 enum auth_verdict check_pam(const char *service, const char *user, const struct secret *password,
 			    const struct addr *client, enum auth_why *why, const char **what);
+
+/* ---- GSSAPI (RFC 1961; Kerberos) -------------------------------------------- */
+
+#define GSSAPI_UNFINISHED 64 /* contexts that wait for their client's next token */
+/*
+ * Takes the keys from the bytes of a keytab, and is the acceptor of `service` on any host from then on. False, and why
+ * in *what.
+ */
+bool gssapi_begin(const void *keytab, size_t len, const char *service, const char **what);
+struct gssapi_said { /* good until the next call */
+	bool more; /* AUTH_GOOD, but the client has to say more, to `context` */
+	uint32_t context;
+	char user[256]; /* the principal, without the default realm */
+	size_t user_len;
+	const void *token; /* for the client; token_len 0: none */
+	size_t token_len;
+	struct gss_context made;
+};
+/*
+ * The client's next token. context: 0, or what was said before. Blocks for its files (replay cache, krb5.conf). One
+ * that is not finished is given up at until_ms (any one clock), and the oldest of too many.
+ */
+enum auth_verdict check_gssapi(uint32_t context, const void *token, size_t len, int64_t now_ms, int64_t until_ms,
+			       struct gssapi_said *out, enum auth_why *why, const char **what);
 
 /* ---- Unix groups ---------------------------------------------------------- */
 

@@ -39,4 +39,18 @@ enum decode gss_decode(const uint8_t *buf, size_t len, enum gss_type expected, s
 void gss_head(uint8_t out[GSS_HEAD], enum gss_type type, uint16_t len);
 void gss_abort(uint8_t out[GSS_ABORT]);
 
+/*
+ * What the authenticator hands over of a context that is made (IPC_AUTH_ANSWER, exported): all that per-message tokens
+ * of RFC 4121 need, and nothing that the service's own key could be found by. Plain memory, same machine, same build.
+ */
+#define GSS_KEY_MOST 64
+struct gss_context {
+	int32_t cipher; /* Kerberos' number of it */
+	uint32_t key_len;
+	uint8_t key[GSS_KEY_MOST];
+	uint32_t acceptor_subkey; /* the key is one that we have made: flag of each token */
+	uint32_t reserved;
+	uint64_t send_seq, receive_seq; /* of the next token */
+};
+
 #endif

@@ -121,6 +121,7 @@ enum ipc_auth_result { ANSWER_OK = 1, ANSWER_REFUSED, ANSWER_UNAVAILABLE, ANSWER
 enum ipc_auth_reason {
 	REASONED_NOTHING, REASONED_UNKNOWN_USER, REASONED_WRONG_SECRET, REASONED_ACCOUNT, /* expired, locked, not now, not from there */
 	REASONED_LOCKED_OUT, REASONED_BAD_NAME, REASONED_NOT_CONFIGURED, REASONED_BUSY, REASONED_TIMEOUT, REASONED_BROKEN,
+	REASONED_TICKET, /* GSSAPI does not take it */
 	REASONED_COUNT
 };
 /* Behind it stand user, groups (NUL-terminated names), token and exported. */
@@ -134,15 +135,20 @@ struct ipc_auth_answer {
 	uint32_t user_len;     /* as the policy shall see it */
 	uint32_t group_count, groups_len; /* Unix groups that the policy in force names */
 	uint32_t token_len;    /* GSSAPI: for the client */
-	uint32_t exported_len; /* GSSAPI, OK: gss_export_sec_context's token */
+	uint32_t exported_len; /* GSSAPI, OK: struct gss_context (wire/gss.h) */
 	uint32_t reason;       /* enum ipc_auth_reason */
 };
 /* An answer that was on its way already may come all the same. */
 struct ipc_auth_forget { uint64_t ticket; };
 
 struct ipc_checker { uint32_t slot, kind; int32_t pid, status; /* status: of IPC_CHECKER_GONE */ };
-enum ipc_secrets_file { SECRETS_USERS, SECRETS_CHAP, SECRETS_COUNT };
-struct ipc_secrets { uint32_t which; /* enum ipc_secrets_file */ uint32_t generation; /* of the policy whose settings name it */ };
+enum ipc_secrets_file { SECRETS_USERS, SECRETS_CHAP, SECRETS_KEYTAB /* stays with the nursery and its checkers */, SECRETS_COUNT };
+struct ipc_secrets {
+	uint32_t which;	     /* enum ipc_secrets_file */
+	uint32_t generation; /* of the policy whose settings name it */
+	uint32_t usable;     /* keytab: it was taken, though it is not shown */
+	uint32_t reserved;
+};
 
 struct ipc_compiled { uint32_t ok; uint32_t errors, warnings, rules; uint8_t hash[32]; };
 
