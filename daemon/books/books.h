@@ -83,7 +83,8 @@ struct card {
 	int64_t parent_ns;     /* of a destination: start_ns of its association, else 0. Its own start_ns is its first datagram */
 	uint32_t parent;       /* and the serial of that */
 	uint8_t beside;	       /* live: 1 << enum tally_kind, taken for this session (tally_give_beside) */
-	uint8_t spare[3];
+	uint8_t protection;    /* agreed on by GSSAPI: 1 + enum gss_level; 0: none was asked for */
+	uint8_t spare[2];
 	uint64_t quota[3];     /* live: keys of what was taken of its rule's limits (books/quota.h); 0: none */
 };
 _Static_assert(sizeof(struct card) == 256, "a card is four cache lines");

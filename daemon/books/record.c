@@ -93,6 +93,9 @@ static const struct {
 } ways[] = {{"pam", "proven"},  {"file", "proven"},    {"gssapi", "proven"},
 	    {"chap", "proven"}, {"ident", "asserted"}, {"userid", "asserted"}};
 
+/* What a GSSAPI session has agreed on, by level. */
+static const char *const protections[] = {"none", "integrity", "confidentiality"};
+
 static unsigned
 way_of(const struct card *c)
 {
@@ -423,6 +426,11 @@ put_socks(struct text *t, const struct record *r, const char *session, size_t li
 	LIT(t, "\",\"assurance\":\"");
 	text_put(t, way < COUNT(ways) ? ways[way].assurance : "none");
 	text_put_char(t, '"');
+	if (c->protection > 0 && c->protection <= COUNT(protections)) {
+		LIT(t, ",\"protection\":\"");
+		text_put(t, protections[c->protection - 1]);
+		text_put_char(t, '"');
+	}
 	if (tells & TELL_REPLY || (tells & TELL_TARGET && c->flags & CARD_REPLIED)) {
 		LIT(t, ",\"reply\":");
 		text_put_u64(t, c->reply);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "net/conn.h"
+#include "net/protect.h"
 
 #define PIPE_BYTES (256 * 1024) /* more falls out of the cache between in and out */
 #define PIPES_MAX 64   /* a worker; 64 of 256 KiB: four workers stay under pipe-user-pages-soft */
@@ -181,6 +182,18 @@ no_delay(struct pump *p, int d)
 	}
 }
 
+/* Of a frame only its whole payload is delivered. */
+static void
+sent(struct pump *p, int d, size_t n)
+{
+	if (d == 0 || p->protect == NULL)
+		delivered(p, d, n);
+	else if (p->flow[d].held == 0)
+		delivered(p, d, p->framed);
+	else
+		p->active_ms = loop_now();
+}
+
 static enum moved
 flush(struct pump *p, int d)
 {
@@ -207,7 +220,7 @@ flush(struct pump *p, int d)
 	}
 	f->held -= (uint32_t)n;
 	f->offset += (uint32_t)n;
-	delivered(p, d, (size_t)n);
+	sent(p, d, (size_t)n);
 	if (f->held == 0 && !f->bulk)
 		give_back(f);
 	return MOVED;
@@ -222,12 +235,77 @@ ended(struct pump *p, int d)
 		p->first_fin = (uint8_t)(1 + d);
 }
 
+/* The first of these bytes go out at once, if they can; the rest is kept. */
+static enum moved
+pass_on(struct pump *p, int d, const uint8_t *bytes, size_t len)
+{
+	struct flow *f = &p->flow[d];
+	struct watch *to = &p->end[!d];
+	ssize_t n = 0;
+
+	if (to->spare & END_WRITABLE) {
+		no_delay(p, d);
+		n = send(to->fd, bytes, len, MSG_NOSIGNAL);
+		if (n == -1) {
+			if (errno != EAGAIN && errno != EINTR)
+				return failed(p, !d);
+			n = 0;
+		}
+	}
+	if ((size_t)n < len) {
+		if ((to->spare & END_WRITABLE) != 0)
+			write_blocked(to);
+		if (!keep(f, bytes + n, len - (size_t)n)) {
+			errno = ENOMEM;
+			return failed(p, !d);
+		}
+	}
+	if (n > 0)
+		sent(p, d, (size_t)n);
+	return MOVED;
+}
+
+/* From a client that protects what it says: more may be in memory than the socket tells. */
+static enum moved
+fill_by_opening(struct pump *p, size_t most, size_t *took)
+{
+	struct watch *from = &p->end[PUMP_CLIENT];
+	ssize_t n = protect_receive(p->protect, from->fd, pump_hot, most);
+
+	if (n == -1) {
+		if (errno == EAGAIN)
+			from->spare &= ~(uint32_t)END_READABLE;
+		return failed(p, PUMP_CLIENT);
+	}
+	if (n == 0) {
+		ended(p, PUMP_CLIENT);
+		return MOVED;
+	}
+	*took = (size_t)n;
+	return pass_on(p, PUMP_CLIENT, pump_hot, (size_t)n);
+}
+
+/* For such a client. */
+static enum moved
+pass_on_protected(struct pump *p, const uint8_t *bytes, size_t len)
+{
+	static uint8_t frame[PROTECT_FRAME];
+	size_t framed = protect_frame(p->protect, bytes, len, frame);
+
+	if (framed == 0) {
+		errno = ENOMEM;
+		return failed(p, PUMP_CLIENT);
+	}
+	p->framed = (uint32_t)len;
+	return pass_on(p, PUMP_TARGET, frame, framed);
+}
+
 static enum moved
 fill_by_copy(struct pump *p, int d, size_t most, size_t *took)
 {
 	struct flow *f = &p->flow[d];
-	struct watch *from = &p->end[d], *to = &p->end[!d];
-	ssize_t n = recv(from->fd, pump_hot, most, 0), sent = 0;
+	struct watch *from = &p->end[d];
+	ssize_t n = recv(from->fd, pump_hot, most, 0);
 
 	if (n == -1) {
 		if (errno == EAGAIN)
@@ -247,26 +325,8 @@ fill_by_copy(struct pump *p, int d, size_t most, size_t *took)
 		f->full = 0;
 	} else if (n == HOT_SIZE && f->full < FULL_READS)
 		f->full++;
-	if (to->spare & END_WRITABLE) {
-		no_delay(p, d);
-		sent = send(to->fd, pump_hot, (size_t)n, MSG_NOSIGNAL);
-		if (sent == -1) {
-			if (errno != EAGAIN && errno != EINTR)
-				return failed(p, !d);
-			sent = 0;
-		}
-		if (sent > 0)
-			delivered(p, d, (size_t)sent);
-	}
-	if (sent < n) {
-		if ((to->spare & END_WRITABLE) != 0)
-			write_blocked(to);
-		if (!keep(f, pump_hot + sent, (size_t)(n - sent))) {
-			errno = ENOMEM;
-			return failed(p, !d);
-		}
-	}
-	return MOVED;
+	return p->protect != NULL ? pass_on_protected(p, pump_hot, (size_t)n)
+				  : pass_on(p, d, pump_hot, (size_t)n);
 }
 
 static enum moved
@@ -274,8 +334,8 @@ fill_by_splice(struct pump *p, int d, size_t most, size_t *took)
 {
 	struct flow *f = &p->flow[d];
 	struct watch *from = &p->end[d];
-	ssize_t n = splice(from->fd, NULL, f->pipe->w, NULL, most,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	ssize_t n =
+	    splice(from->fd, NULL, f->pipe->w, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n == -1) {
 		if (errno == EAGAIN)
@@ -303,12 +363,24 @@ fill(struct pump *p, int d, size_t *took)
 	struct pump_gate *gate = p->gate;
 	enum moved m;
 
+	if (p->protect != NULL && d == 1)
+		most = PROTECT_PIECE;
 	if (gate != NULL && (most = gate->may(gate, d, most)) == 0)
 		return BLOCKED;
-	m = f->bulk ? fill_by_splice(p, d, most, took) : fill_by_copy(p, d, most, took);
+	if (p->protect != NULL && d == 0)
+		m = fill_by_opening(p, most, took);
+	else
+		m = f->bulk ? fill_by_splice(p, d, most, took) : fill_by_copy(p, d, most, took);
 	if (gate != NULL && m != BROKEN) /* else it is gone with the session */
 		gate->took(gate, d, *took);
 	return m;
+}
+
+static bool
+may_fill(const struct pump *p, int d)
+{
+	return (p->end[d].spare & END_READABLE) != 0 ||
+	       (d == 0 && p->protect != NULL && protect_waiting(p->protect));
 }
 
 /* Moves what can be moved; false: the session is over. */
@@ -337,7 +409,7 @@ flow_run(struct pump *p, int d)
 				shutdown(p->end[!d].fd, SHUT_WR);
 			break;
 		}
-		if ((p->end[d].spare & END_READABLE) == 0)
+		if (!may_fill(p, d))
 			break;
 		if (moved >= BUDGET) {
 			turn_ask(&p->turn, p->turn.run);
@@ -353,8 +425,8 @@ flow_run(struct pump *p, int d)
 		m = fill(p, d, &took);
 		if (m == BROKEN)
 			return false;
-		if (m == BLOCKED && (p->end[d].spare & END_READABLE) != 0)
-			break; /* the gate */
+		if (m == BLOCKED) /* by the gate, or there is no more */
+			break;
 		moved += took;
 	}
 	/* Nothing more to read: the pipe goes back. What moved little goes on by copying. */
@@ -400,6 +472,7 @@ end_ready(struct pump *p, int end, uint32_t events)
 		p->end[end].spare = (p->end[end].spare | END_READABLE) & ~(uint32_t)END_FIN_SEEN;
 		if (!p->stopped && flow_run(p, end)) {
 			p->stopped = true;
+			errno = ECONNRESET;
 			p->calls->over(p, end, true);
 		}
 		return;

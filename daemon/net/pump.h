@@ -43,6 +43,7 @@ struct flow {
 };
 
 struct pump;
+struct protect; /* net/protect.h */
 /* Holds a pump back. Asked before each read of direction d: how many of `most` bytes may be read now; at 0 it
  * calls pump_resume when there may be some. Then told how many were read of those (0 where there were none). */
 struct pump_gate {
@@ -52,7 +53,7 @@ struct pump_gate {
 
 struct pump_calls {
 	/* The session is over; not called again. reset: that end sent RST or failed; else both ended and `end` was the
-	 * first. The descriptors are still open: the callee closes them, which is
+	 * first. errno EBADMSG with a reset of the client's: it has broken its protection. The descriptors are still open: the callee closes them, which is
 	 * also what tells the second end that the first has ended. */
 	void (*over)(struct pump *p, int end, bool reset);
 	void (*first_byte)(struct pump *p); /* the first byte went to the client */
@@ -63,8 +64,10 @@ struct pump {
 	struct flow flow[2];
 	struct turn turn;
 	const struct pump_calls *calls;
+	struct protect *protect; /* what the client sends and gets is in its frames; NULL: as it is. Not owned, set before the start */
 	struct pump_gate *gate; /* NULL: none; not owned, may be set before the start */
-	uint64_t *bytes;   /* [0] delivered to the target, [1] to the client */
+	uint64_t *bytes;   /* [0] delivered to the target, [1] to the client: payload */
+	uint32_t framed;   /* payload of the frame that is on its way to the client */
 	int64_t active_ms; /* last time a byte moved */
 	uint8_t first_fin; /* 1 + end */
 	bool stopped;

@@ -18,6 +18,7 @@
 #include "net/contacts.h"
 #include "net/datagram.h"
 #include "net/order.h"
+#include "net/protect.h"
 #include "walk/limits.h"
 #include "wire/udp.h"
 
@@ -771,21 +772,17 @@ destination_for(struct association *a, const struct datagram *g, size_t *header)
 }
 
 static void
-pass_up(struct association *a, const struct datagram *g)
+pass_on_up(struct association *a, const struct datagram *g)
 {
 	size_t header = 0;
 	struct destination *d;
 
-	if (!is_client(a, &g->from)) {
-		drop(a, COUNT_UP_STRANGER);
-		return;
-	}
 	d = destination_for(a, g, &header);
 	if (d == NULL)
 		return;
 	lock_client(a, &g->from);
 	if (!still_good(d)) {
-		pass_up(a, g); /* as new: once */
+		pass_on_up(a, g); /* as new: once */
 		return;
 	}
 	contacts_touch(&a->contacts, &d->contact);
@@ -795,6 +792,22 @@ pass_up(struct association *a, const struct datagram *g)
 		hold(d, g->data + header, g->len - header);
 	else
 		drop(a, COUNT_UP_DENIED);
+}
+
+static void
+pass_up(struct association *a, const struct datagram *g)
+{
+	struct protect *protect = a->session->pump.protect;
+	struct datagram opened = *g;
+
+	if (!is_client(a, &g->from))
+		drop(a, COUNT_UP_STRANGER);
+	else if (protect == NULL)
+		pass_on_up(a, g);
+	else if (protect_open_datagram(protect, g->data, g->len, &opened.data, &opened.len))
+		pass_on_up(a, &opened);
+	else
+		drop(a, COUNT_UP_MALFORMED);
 }
 
 static void more(struct turn *t);
@@ -863,6 +876,41 @@ answer_to(struct association *a, const struct endpoint *from)
 	return d;
 }
 
+/* One at a time: the count is of its own bytes, not of the frame's. */
+static size_t framed;
+
+static void
+sent_framed(void *owner, unsigned n, size_t bytes, int error)
+{
+	(void)bytes;
+	sent_down(owner, n, framed, error);
+}
+
+static void
+pass_down_protected(struct destination *d, const uint8_t *head, size_t head_len,
+		    const struct datagram *g)
+{
+	static uint8_t plain[UDP_HEADER_MOST + GSS_TOKEN_MOST], frame[GSS_FRAME_MOST];
+	struct association *a = d->association;
+	size_t most = addr_is4(&a->client_at.addr) ? DATAGRAM_MOST4 : DATAGRAM_MOST6, len;
+
+	if (head_len + g->len > GSS_TOKEN_MOST - PROTECT_MORE) {
+		drop(a, COUNT_DOWN_FAILED);
+		return;
+	}
+	memcpy(plain, head, head_len);
+	memcpy(plain + head_len, g->data, g->len);
+	len = protect_frame(a->session->pump.protect, plain, head_len + g->len, frame);
+	if (len == 0 || len > most) {
+		drop(a, COUNT_DOWN_FAILED);
+		return;
+	}
+	framed = g->len;
+	datagram_begin(sent_framed);
+	datagram_put(a->watches[FOR_CLIENT].fd, &a->client, NULL, 0, frame, len, d);
+	datagram_flush();
+}
+
 static void
 pass_down(struct association *a, const struct datagram *g)
 {
@@ -881,6 +929,8 @@ pass_down(struct association *a, const struct datagram *g)
 		drop(a, COUNT_DOWN_UNSOLICITED);
 	else if (!limits_pass(d->line, 1, g->len))
 		drop(a, COUNT_DOWN_LIMIT);
+	else if (a->session->pump.protect != NULL)
+		pass_down_protected(d, heads[used], len, g);
 	else if (g->len + len > (addr_is4(&a->client_at.addr) ? DATAGRAM_MOST4 : DATAGRAM_MOST6))
 		drop(a, COUNT_DOWN_FAILED); /* with its header it is none any more */
 	else

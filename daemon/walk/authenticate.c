@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static const struct dialogue *const dialogues[] = {&authenticate_chap, &authenticate_password};
+static const struct dialogue *const dialogues[] = {&authenticate_gssapi, &authenticate_chap,
+						   &authenticate_password};
 
 /* The authenticator has a deadline for each check and a bounded queue; this is for one that hangs.
  */
@@ -32,6 +33,7 @@ authenticate_configured(void)
 
 	return (c->auth.pam_service[0] != '\0' ? AUTH_PAM : 0) |
 	       (c->auth.file_path[0] != '\0' ? AUTH_FILE : 0) |
+	       (c->auth.gssapi_keytab[0] != '\0' ? AUTH_GSSAPI : 0) |
 	       (c->auth.chap_path[0] != '\0' ? AUTH_CHAP : 0);
 }
 
@@ -56,6 +58,7 @@ void
 authenticate_leave(struct approach *a)
 {
 	ask_forget(&a->question);
+	authenticate_gssapi_leave(a);
 	if (a->talking)
 		explicit_bzero(a->in, a->in_len);
 }
@@ -140,16 +143,25 @@ answered(struct question *q, const struct ipc_auth_answer *answer, const char *b
 {
 	struct approach *a = (struct approach *)((char *)q - offsetof(struct approach, question));
 	struct session *s = a->session;
+	const struct dialogue *d = dialogue_of(s);
 
 	if (answer == NULL) {
 		fail_in_time(s);
 		return;
 	}
 	a->verdict = ANSWER_UNAVAILABLE;
+	if (answer->result == ANSWER_UNAVAILABLE) {
+		session_walk(s);
+		return;
+	}
 	if (answer->result == ANSWER_REFUSED) {
 		a->verdict = ANSWER_REFUSED;
 		a->locked = answer->locked != 0;
-	} else if (answer->result == ANSWER_OK && take_identity(s, answer, behind))
+	} else if (answer->result == ANSWER_MORE) {
+		if (d->take != NULL && d->take(s, answer, behind))
+			a->verdict = ANSWER_MORE;
+	} else if (take_identity(s, answer, behind) &&
+		   (d->take == NULL || d->take(s, answer, behind)))
 		a->verdict = ANSWER_OK;
 	session_walk(s);
 }
@@ -187,14 +199,18 @@ succeed(struct session *s)
 {
 	struct approach *a = s->approach;
 	const struct identity *who = s->identity;
+	const struct dialogue *d = dialogue_of(s);
 	uint8_t out[AUTHENTICATE_REFUSAL];
-	size_t len = dialogue_of(s)->verdict(out, true);
+	size_t len;
 
 	s->card->auth = who->proven_by;
 	card_set_string(walk.books, s->card, CARD_USER, who->proven_user, strlen(who->proven_user));
 	tell_ledger(s, EVENT_AUTH_SUCCESS);
 	a->facts.known |= FACT_PROVEN | FACT_GROUPS;
+	if (d->go_on != NULL)
+		return d->go_on(s);
 	a->talking = false;
+	len = d->verdict(out, true);
 	return authenticate_say(s, out, len) ? STEP_NEXT : session_end(s, END_CLIENT_RESET);
 }
 
@@ -208,6 +224,8 @@ take_verdict(struct session *s)
 	s->card->us[STAGE_AUTH] += (uint32_t)((loop_now_ns() - a->stage_ns) / 1000);
 	if (a->verdict == ANSWER_OK)
 		return succeed(s);
+	if (a->verdict == ANSWER_MORE)
+		return dialogue_of(s)->go_on(s);
 	if (a->verdict != ANSWER_REFUSED)
 		return session_end(s, END_AUTH_UNAVAILABLE);
 	tell_ledger(s, EVENT_AUTH_FAILURE);
@@ -239,6 +257,7 @@ authenticate_step(struct session *s)
 {
 	struct approach *a = s->approach;
 	const struct dialogue *d = dialogue_of(s);
+	enum step step;
 
 	if (d == NULL) {
 		a->facts.known |= FACT_PROVEN;
@@ -248,10 +267,13 @@ authenticate_step(struct session *s)
 		a->talking = true;
 		a->asked_for = a->methods & d->proves & authenticate_configured();
 	}
-	if (!a->asking) {
-		enum step step = d->talk(s);
-
-		return step == STEP_WAIT && a->asking ? wait_on(s) : step;
+	if (a->asking) {
+		if (a->verdict == 0)
+			return wait_on(s);
+		step = take_verdict(s);
+		if (step != STEP_NEXT || !a->talking)
+			return step;
 	}
-	return a->verdict != 0 ? take_verdict(s) : wait_on(s);
+	step = d->talk(s);
+	return step == STEP_WAIT && a->asking ? wait_on(s) : step;
 }

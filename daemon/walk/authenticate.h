@@ -15,8 +15,15 @@ struct dialogue {
 	enum step (*talk)(struct session *s);
 	/* The method's last word to the client; returns its length. */
 	size_t (*verdict)(uint8_t out[AUTHENTICATE_REFUSAL], bool good);
+	/*
+	 * Both NULL where a good verdict ends the dialogue. take: of ANSWER_MORE, and of ANSWER_OK when the identity is
+	 * taken, what stands behind them; false: it cannot be used. go_on: has the client told of it, then talk has its turn
+	 * again; talk clears approach.talking when all is said.
+	 */
+	bool (*take)(struct session *s, const struct ipc_auth_answer *answer, const char *behind);
+	enum step (*go_on)(struct session *s);
 };
-extern const struct dialogue authenticate_password, authenticate_chap;
+extern const struct dialogue authenticate_password, authenticate_chap, authenticate_gssapi;
 
 /* What came of the client and is not used up yet. */
 static inline const uint8_t *
@@ -31,6 +38,8 @@ authenticate_in_len(const struct approach *a)
 }
 /* These bytes of it are used up: they are wiped, and their room is there again. */
 void authenticate_used(struct approach *a, size_t used);
+/* authenticate_gssapi.c: the approach ends, or the dialogue. */
+void authenticate_gssapi_leave(struct approach *a);
 /* False: it did not go out. */
 bool authenticate_say(struct session *s, const uint8_t *bytes, size_t len);
 /*

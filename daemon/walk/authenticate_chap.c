@@ -103,4 +103,4 @@ verdict(uint8_t out[AUTHENTICATE_REFUSAL], bool good)
 	return CHAP_VERDICT;
 }
 
-const struct dialogue authenticate_chap = {METHOD_CHAP, AUTH_CHAP, talk, verdict};
+const struct dialogue authenticate_chap = {METHOD_CHAP, AUTH_CHAP, talk, verdict, NULL, NULL};

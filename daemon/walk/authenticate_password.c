@@ -42,5 +42,5 @@ verdict(uint8_t out[AUTHENTICATE_REFUSAL], bool good)
 	return USERPASS_REPLY;
 }
 
-const struct dialogue authenticate_password = {METHOD_USERPASS, AUTH_PAM | AUTH_FILE, talk,
-					       verdict};
+const struct dialogue authenticate_password = {
+    METHOD_USERPASS, AUTH_PAM | AUTH_FILE, talk, verdict, NULL, NULL};

@@ -12,6 +12,7 @@ static const struct {
 	uint8_t method;
 	uint32_t proves;
 } strength[] = {
+    {METHOD_GSSAPI, AUTH_GSSAPI},
     {METHOD_CHAP, AUTH_CHAP},
     {METHOD_USERPASS, AUTH_PAM | AUTH_FILE},
     {METHOD_NONE, AUTH_NONE | AUTH_IDENT},

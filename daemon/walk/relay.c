@@ -3,6 +3,7 @@
  */
 #include "walk/session.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,10 @@ over(struct pump *p, int end, bool reset)
 	static const enum ending why[2][2] = {{END_CLIENT_CLOSED, END_TARGET_CLOSED},
 					      {END_CLIENT_RESET, END_TARGET_RESET}};
 
-	session_stop(session_of_pump(p), why[reset][end]);
+	if (reset && end == PUMP_CLIENT && p->protect != NULL && errno == EBADMSG)
+		session_stop(session_of_pump(p), END_MALFORMED);
+	else
+		session_stop(session_of_pump(p), why[reset][end]);
 }
 
 static void

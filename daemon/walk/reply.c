@@ -6,6 +6,8 @@
 
 #include <sys/socket.h>
 
+#include "net/protect.h"
+
 static size_t
 reply_bytes(const struct session *s, uint8_t code, const struct endpoint *at,
 	    uint8_t out[SOCKS5_REPLY_MAX])
@@ -26,9 +28,13 @@ tell(struct session *s, const uint8_t *bytes, size_t len)
 bool
 reply_send(struct session *s, uint8_t code, const struct endpoint *at)
 {
-	uint8_t out[SOCKS5_REPLY_MAX];
+	uint8_t out[SOCKS5_REPLY_MAX], frame[SOCKS5_REPLY_MAX + PROTECT_MORE];
+	size_t len = reply_bytes(s, code, at, out);
 
-	return tell(s, out, reply_bytes(s, code, at, out));
+	if (s->pump.protect == NULL)
+		return tell(s, out, len);
+	len = protect_frame(s->pump.protect, out, len, frame);
+	return len > 0 && tell(s, frame, len);
 }
 
 enum step

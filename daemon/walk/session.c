@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "net/conn.h"
+#include "net/protect.h"
 
 #define FIN_GRACE_MS 250
 #define LINGER_MS 2000         /* for a refused client to read its reply and leave */
@@ -75,6 +76,7 @@ session_free(struct session *s)
 		if (w->at == s)
 			w->at = s->next;
 	free(s->identity);
+	protect_free(s->pump.protect);
 	*s->link = s->next;
 	if (s->next != NULL)
 		s->next->link = s->link;
@@ -218,8 +220,12 @@ linger_mute(struct session *s)
 static void
 close_both(struct session *s)
 {
-	/* An end that was reset makes the other end see a reset, as without us. */
-	if (s->ending == END_CLIENT_RESET && session_target(s)->fd != -1)
+	bool broken =
+	    s->ending == END_CLIENT_RESET || (s->ending == END_MALFORMED && s->stage == AT_RELAY);
+
+	/* An end that was reset, or has broken its protection, makes the other end see a reset, as
+	 * without us; that one shall not take a part for the whole. */
+	if (broken && session_target(s)->fd != -1)
 		conn_reset(session_target(s)->fd);
 	if (s->ending == END_TARGET_RESET && s->stage == AT_RELAY)
 		conn_reset(session_client(s)->fd);
@@ -282,6 +288,22 @@ session_walk(struct session *s)
 
 /* ---- the client's side until the relay ------------------------------------------------ */
 
+/* What the client protects, as it was before. */
+static bool
+in_memory(const struct session *s)
+{
+	return s->pump.protect != NULL && protect_waiting(s->pump.protect);
+}
+
+static ssize_t
+read_client(struct session *s, uint8_t *to, size_t room)
+{
+	int fd = session_client(s)->fd;
+
+	return s->pump.protect != NULL ? protect_receive(s->pump.protect, fd, to, room)
+				       : recv(fd, to, room, 0);
+}
+
 enum step
 session_more(struct session *s)
 {
@@ -290,21 +312,22 @@ session_more(struct session *s)
 	size_t room = sizeof a->in - a->in_len;
 	ssize_t n;
 
-	if ((w->spare & END_READABLE) == 0)
+	if ((w->spare & END_READABLE) == 0 && !in_memory(s))
 		return STEP_WAIT;
 	if (room == 0)
 		return session_end(s, END_MALFORMED); /* no message is that long */
-	n = recv(w->fd, a->in + a->in_len, room, 0);
+	n = read_client(s, a->in + a->in_len, room);
 	if (n == 0)
 		return session_end(s, END_CLIENT_CLOSED);
 	if (n == -1) {
 		if (errno != EAGAIN && errno != EINTR)
-			return session_end(s, END_CLIENT_RESET);
+			return session_end(s, errno == EBADMSG ? END_MALFORMED : END_CLIENT_RESET);
 		w->spare &= ~(uint32_t)END_READABLE;
 		return STEP_WAIT;
 	}
 	/* A short read has emptied the socket; but a FIN that was announced is still to be read. */
-	if ((size_t)n < room && (w->spare & (END_FIN_SEEN | END_URGENT)) == 0)
+	if ((size_t)n < room && s->pump.protect == NULL &&
+	    (w->spare & (END_FIN_SEEN | END_URGENT)) == 0)
 		w->spare &= ~(uint32_t)END_READABLE;
 	a->in_len += (size_t)n;
 	return STEP_NEXT;
@@ -315,7 +338,7 @@ session_early(struct session *s)
 {
 	uint8_t byte;
 
-	return s->approach->in_len > s->approach->in_used ||
+	return s->approach->in_len > s->approach->in_used || in_memory(s) ||
 	       recv(session_client(s)->fd, &byte, 1, MSG_PEEK) > 0;
 }
 
@@ -371,7 +394,8 @@ deadline(struct timer *t)
 
 #define REJUDGE_BATCH 256 /* sessions a round: about a quarter of a millisecond */
 
-/* Forbidden now: the rule that allowed it until now says what becomes of it (POLICY `on-revoke`). */
+/* Forbidden now: the rule that allowed it until now says what becomes of it (POLICY `on-revoke`).
+ */
 static void
 forbidden(struct session *s)
 {

@@ -88,6 +88,7 @@ struct approach {
 	uint32_t asked_for; /* AUTH_ bits that would do */
 	int64_t clock_left_ms;
 	void (*clock)(struct timer *t);
+	struct gssapi_talk *gssapi; /* of that method's dialogue, else NULL */
 	struct question question; /* to the authenticator, also for groups */
 	/* request */
 	bool requested;
