@@ -41,7 +41,8 @@ address(const char *s)
 {
 	struct addr a = {{0}};
 
-	CU_ASSERT_TRUE_FATAL(addr_parse(s, strlen(s), &a));
+	if (!addr_parse(s, strlen(s), &a))
+		abort();
 	return a;
 }
 
@@ -594,8 +595,187 @@ test_plain(void)
 	json_decref(j);
 }
 
+/* -- the examples of sallyport-audit(5): one of each event, together a whole ledger --------------
+ */
+
+static struct {
+	struct chain chain;
+	struct chain_mark mark;
+	struct evp_pkey_st *key;
+	uint8_t public_key[CHAIN_KEY];
+	uint64_t seq;
+} example;
+
+static void
+example_line(size_t len)
+{
+	fwrite(line, 1, len, stdout);
+	chain_add(&example.chain, line, len - 1);
+}
+
+static void
+example_plain(const char *action, const char *outcome, const char *reason, const char *text,
+	      struct chain_tail *chain)
+{
+	struct record_plain r = {.action = action,
+				 .outcome = outcome,
+				 .reason = reason,
+				 .text = text,
+				 .at_ns = AT + (int64_t)example.seq * NS_PER_S,
+				 .hostname = "px1",
+				 .version = "0.1.0",
+				 .policy_name = "perimeter-fra",
+				 .policy_hash = hash,
+				 .seq = ++example.seq,
+				 .prev = example.chain.last,
+				 .chain = chain};
+	size_t len;
+	struct text t;
+
+	if (strcmp(action, "admin-action") == 0) {
+		r.user = "ann";
+		r.user_id = "1001";
+	}
+	if (chain != NULL && (chain->has & CHAIN_HAS_ROOT) != 0)
+		memcpy(chain->root, example.chain.root, CHAIN_HASH);
+	len = record_plain_ecs(&r, line);
+	if (chain != NULL && (chain->has & CHAIN_HAS_ROOT) != 0) {
+		t = (struct text){.p = line, .len = len - 1, .cap = sizeof line};
+		chain_sign(example.key, &t, example.mark.signature);
+		text_put_char(&t, '\n');
+		len = t.len;
+		example.mark.seq = r.seq;
+		memcpy(example.mark.key, example.public_key, CHAIN_KEY);
+	}
+	if (chain != NULL && (chain->has & CHAIN_HAS_KEY) != 0)
+		chain_begin(&example.chain, example.chain.last);
+	example_line(len);
+}
+
+static void
+example_event(const struct card *c, enum books_event event, const char *ending, const char *reason)
+{
+	struct record r = about(c, event);
+
+	r.at_ns = AT + (int64_t)example.seq * NS_PER_S;
+	r.ending = ending;
+	r.reason = reason;
+	r.age_s = 900;
+	r.seq = ++example.seq;
+	r.prev = example.chain.last;
+	if (event == EVENT_FAIL || event == EVENT_DENY) {
+		r.rule = "policy-default";
+		r.reference = NULL;
+	}
+	example_line(record_ecs(&r, line));
+}
+
+static void
+example_key(const char *action)
+{
+	struct chain_tail chain = {.has = CHAIN_HAS_KEY};
+
+	if (example.mark.seq != 0) {
+		chain.has |= CHAIN_HAS_LAST;
+		chain.last = example.mark;
+	}
+	memcpy(chain.key, example.public_key, CHAIN_KEY);
+	example_plain(action, "success", NULL, NULL, &chain);
+}
+
+static void
+example_sessions(void)
+{
+	struct card *c = sample(), *d;
+
+	example_event(c, EVENT_AUTH_SUCCESS, NULL, NULL);
+	example_event(c, EVENT_START, NULL, NULL);
+	c->up = 4711;
+	c->down = 123456;
+	example_event(c, EVENT_PROGRESS, NULL, NULL);
+	c->us[STAGE_HANDSHAKE] = 412;
+	c->us[STAGE_AUTH] = 3120;
+	c->us[STAGE_DNS] = 1034;
+	c->us[STAGE_CONNECT] = 870;
+	c->us[STAGE_FIRST_BYTE] = 2204;
+	example_event(c, EVENT_END, "client-closed", NULL);
+	c->flags = CARD_HAS_REQUEST | CARD_REPLIED;
+	c->reply = 2;
+	c->up = c->down = 0;
+	memset(c->us + STAGE_DNS, 0, sizeof c->us - STAGE_DNS * sizeof c->us[0]);
+	example_event(c, EVENT_DENY, "denied", "default");
+	c->auth = 0;
+	c->flags = 0;
+	c->version = c->command = c->name_len = c->user_len = 0;
+	memset(c->us, 0, sizeof c->us);
+	example_event(c, EVENT_FAIL, "handshake-timeout", NULL);
+	c->version = 5;
+	card_set_string(books, c, CARD_USER, "alice", 5);
+	example_event(c, EVENT_AUTH_FAILURE, NULL, NULL);
+	example_event(c, EVENT_LOCKOUT, NULL, NULL);
+	card_drop(books, c);
+	c = sample();
+	c->command = 2;
+	c->name_len = 0;
+	c->nat_port = 40113;
+	example_event(c, EVENT_BIND_LISTEN, NULL, NULL);
+	example_event(c, EVENT_BIND_ACCEPT, NULL, NULL);
+	c->command = 3;
+	d = card_take_destination(books, c, 1, AT + NS_PER_S);
+	d->serial = c->serial + 1;
+	d->destination = address("10.9.8.53");
+	d->destination_port = 53;
+	d->flags = CARD_HAS_ADDRESS | CARD_HAS_REQUEST;
+	d->up = 640;
+	d->down = 5120;
+	d->datagrams[0] = d->datagrams[1] = 10;
+	d->end_ns = AT + 3 * NS_PER_S;
+	d->duration_ns = 2 * NS_PER_S;
+	example_event(d, EVENT_DESTINATION, "client-closed", NULL);
+	card_drop(books, d);
+	card_drop(books, c);
+}
+
+static int
+examples(void)
+{
+	struct chain_tail chain = {.has = CHAIN_HAS_ROOT | CHAIN_HAS_NEXT};
+	struct evp_pkey_st *first;
+
+	if (suite_open() != 0)
+		return 2;
+	first = example.key = chain_key_new(example.public_key);
+	example_key("audit-start");
+	example_plain("policy-load", "success", NULL, "212 rules", NULL);
+	example_sessions();
+	example_plain("policy-refused", "failure", NULL, "2 errors, the old policy stays", NULL);
+	example_plain("admin-action", "success", NULL, "reload: refused, 2 errors", NULL);
+	example_plain("worker-crash", "failure", "worker-crash",
+		      "worker 1 ended by signal 11, 3 open sessions", NULL);
+	example_plain("clock-step", "success", NULL, "the clock went back by 2.1 s", NULL);
+	example_plain("audit-suspend", "failure", NULL, "No space left on device", NULL);
+	example_plain("audit-resume", "success", NULL,
+		      "no record was lost, written again after 41 s", NULL);
+	example.key = chain_key_new(chain.next);
+	{
+		struct evp_pkey_st *second = example.key;
+
+		example.key = first;
+		example_plain("checkpoint", "success", NULL, NULL, &chain);
+		example.key = second;
+	}
+	memcpy(example.public_key, chain.next, CHAIN_KEY);
+	example_key("audit-rotate");
+	chain = (struct chain_tail){.has = CHAIN_HAS_ROOT | CHAIN_HAS_END};
+	memcpy(chain.end, example.public_key, CHAIN_KEY);
+	example_plain("audit-stop", "success", NULL, NULL, &chain);
+	chain_key_wipe(first);
+	chain_key_wipe(example.key);
+	return suite_close();
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	static CU_TestInfo tests[] = {{"start", test_start},
 				      {"end", test_end},
@@ -617,6 +797,8 @@ main(void)
 
 	setenv("TZ", "UTC", 1);
 	tzset();
+	if (argc == 2 && strcmp(argv[1], "--examples") == 0)
+		return examples();
 	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
 		return 2;
 	CU_basic_set_mode(CU_BRM_VERBOSE);

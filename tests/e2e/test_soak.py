@@ -1,0 +1,110 @@
+"""Everything that may die dies, again and again, under load, while files are rotated all the time: each
+session that a client saw succeed has one start and one end, and the ledger is whole.
+
+A short while here; `./dev soak [SECONDS]` for as long as one likes (SOAK_SECONDS, SOAK_SEED)."""
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from harness import net
+from harness.ledger import Ledger
+from harness.storm import Storm, check_told_once
+from harness.wait import until
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "6"))
+
+
+def ledger_pid(daemon):
+    return next((p for p in daemon.processes() if "ledger" in daemon.role(p)), None)
+
+
+def kill_worker(daemon, chance):
+    os.kill(chance.choice(until(daemon.workers, "a worker", 60)), signal.SIGKILL)
+
+
+def kill_ledger(daemon, _):
+    os.kill(until(lambda: ledger_pid(daemon), "a ledger", 60), signal.SIGKILL)
+
+
+def kill_both(daemon, chance):
+    for kill in chance.sample([kill_worker, kill_ledger], 2):
+        kill(daemon, chance)
+
+
+def kill_all_children(daemon, _):
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGKILL)
+    kill_ledger(daemon, None)
+
+
+def stand_still(daemon, chance):
+    """A disk that answers nobody for a while looks like this to the rest."""
+    pid = until(lambda: ledger_pid(daemon), "a ledger", 60)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(chance.uniform(0.05, 1))
+    try:
+        os.kill(pid, chance.choice([signal.SIGCONT, signal.SIGCONT, signal.SIGKILL]))
+    finally:
+        if net.alive(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def reload(daemon, _):
+    daemon.signal(signal.SIGHUP)
+
+
+def rotate(daemon, _):
+    daemon.signal(signal.SIGUSR1)
+
+
+def start_again(daemon, _):
+    daemon.terminate(60)
+    daemon.start()
+
+
+def kill_the_parent(daemon, chance):
+    """Its children end by themselves, and tell what they have."""
+    children = daemon.processes()
+    if chance.random() < 0.5:
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+    os.kill(daemon.process.pid, signal.SIGKILL)
+    daemon.process.wait()
+    until(lambda: not any(net.alive(pid) for pid in children), "the children to end", 30)
+    daemon.start()
+
+
+FAULTS = [kill_worker, kill_worker, kill_ledger, kill_ledger, kill_both, kill_all_children, stand_still,
+          reload, reload, rotate, rotate, rotate, start_again, kill_the_parent]
+
+
+@pytest.mark.slow
+def test_soak(daemons, crowds):
+    seed = int(os.environ.get("SOAK_SEED", random.randrange(1 << 32)))
+    print("SOAK_SEED", seed)
+    chance = random.Random(seed)
+    daemon = daemons(settings={"audit": {"rotate-size": "1 MiB", "sync": "batch"}})
+    clients = Storm(daemon.at, crowds().port, 100)
+    end = time.monotonic() + SECONDS
+    done = 0
+    try:
+        while time.monotonic() < end:
+            chance.choice(FAULTS)(daemon, chance)
+            done += 1
+            before, patience = clients.echoed, time.monotonic() + 60
+            while clients.echoed < before + 100 and time.monotonic() < patience:
+                time.sleep(0.01)
+            assert clients.echoed >= before + 100, f"no sessions any more; the log says\n{daemon.log()}"
+            time.sleep(chance.uniform(0, 0.5))
+    finally:
+        clients.stop()
+    print(done, "faults,", clients.echoed, "sessions,", len(daemon.audit_files()), "files")
+    daemon.crash_expected = True
+    daemon.terminate(60)
+    told = [r for name in daemon.audit_files() for r in Ledger(name).records()]
+    check_told_once(daemon, clients, lambda: told)
+    verdict = daemon.verify()
+    assert verdict["verdict"] == "whole", verdict
+    assert verdict["proven"] == verdict["lines"] and verdict["ended"]
