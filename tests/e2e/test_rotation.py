@@ -89,7 +89,8 @@ def test_by_size_with_deaths(daemons, crowds):
 def test_by_age(daemons, echo):
     daemon = daemons(settings={"audit": {"rotate-every": "1 s"}})
     session(daemon, echo)
-    until(lambda: len(rotated(daemon)) >= 1, "the first file to be old")
+    until(lambda: len(rotated(daemon)) >= 1 and os.path.exists(daemon.audit)
+          and os.path.getsize(daemon.audit), "the first file to be old")
     session(daemon, echo)
     until(lambda: len(rotated(daemon)) >= 2, "the second file to be old")
     # one in which nothing happens stays
