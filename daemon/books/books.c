@@ -427,7 +427,7 @@ books_tell(struct books *b, struct card *c, enum books_event event)
 	uint32_t slot = (uint32_t)(c - b->cards) | (uint32_t)event << SLOT_EVENT_SHIFT;
 
 	meter_add(&b->meters->events[event], 1);
-	if (event != EVENT_START && !is_last(event))
+	if ((unsigned)event < EVENT_COUNT && event != EVENT_START && !is_last(event))
 		b->moments[c - b->cards].at[event] = b->wall_ns();
 	atomic_store_explicit(&b->ring[b->told & b->ring_mask], slot | lap_bit(b, b->told),
 			      memory_order_release);

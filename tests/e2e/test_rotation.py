@@ -28,10 +28,14 @@ def session(daemon, echo):
 
     def is_told():
         for name in daemon.audit_files():
-            with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
-                if any(f'"port":{port}' in line and "session-end" in line
-                       for line in file.read().decode("ascii").split("\n")):
-                    return True
+            try:
+                with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
+                    text = file.read().decode("ascii")
+            except (FileNotFoundError, EOFError):
+                continue
+            if any(f'"port":{port}' in line and "session-end" in line
+                   for line in text.split("\n")):
+                return True
         return False
     until(is_told, "the session's end")
 

@@ -296,13 +296,17 @@ class Daemon:
 
     def audit_files(self):
         """All files of this ledger, in order of rotation."""
-        def first(name):
-            with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
-                found = re.search(rb'"audit":\{"seq":(\d+)', file.readline())
-            return int(found[1]) if found else 0
-        names = [n for n in glob.glob(glob.escape(self.audit) + "*")
-                 if os.path.isfile(n) and os.path.getsize(n)]
-        return sorted(names, key=first)
+        table = {}
+        for name in glob.glob(glob.escape(self.audit) + "*"):
+            try:
+                with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
+                    line = file.readline()
+            except (FileNotFoundError, EOFError):
+                continue  # moved or being packed at this moment
+            if line:
+                found = re.search(rb'"audit":\{"seq":(\d+)', line)
+                table[name] = int(found[1]) if found else 0
+        return sorted(table, key=table.get)
 
     def verify(self, *args):
         """What sallyctl verify says of the ledger, as JSON."""
