@@ -806,6 +806,14 @@ bury_all(void)
 /* ---- messages
  * ------------------------------------------------------------------------------------ */
 
+/* What is not heard would not be written. What was told waits where it is for our successor. */
+static _Noreturn void
+give_up(const char *why)
+{
+	log_error("%s", why);
+	exit(1);
+}
+
 static void
 on_tally(const struct message *m)
 {
@@ -820,8 +828,8 @@ on_tally(const struct message *m)
 static void
 on_quotas(const struct message *m)
 {
-	if (ledger.quotas == NULL)
-		ledger.quotas = quota_map(m->fds[0]);
+	if (ledger.quotas == NULL && (ledger.quotas = quota_map(m->fds[0])) == NULL)
+		give_up("cannot map the quotas");
 }
 
 static bool
@@ -845,14 +853,8 @@ on_policy(const struct message *m)
 	g.settings_at = map_image(m->fds[0], &g.settings_len);
 	g.policy_at = map_image(m->fds[1], &g.policy_len);
 	if (g.settings_at == NULL || !settings_valid(g.settings_at, g.settings_len) ||
-	    g.policy_at == NULL || (g.policy = policy_open(g.policy_at, g.policy_len)) == NULL) {
-		log_error("bad policy image, generation %u", g.number);
-		if (g.settings_at != NULL)
-			munmap(g.settings_at, g.settings_len);
-		if (g.policy_at != NULL)
-			munmap(g.policy_at, g.policy_len);
-		return;
-	}
+	    g.policy_at == NULL || (g.policy = policy_open(g.policy_at, g.policy_len)) == NULL)
+		give_up("cannot map the policy");
 	*room = g;
 	if (ledger.newest == 0) {
 		const struct settings *s = g.settings_at;
@@ -1048,17 +1050,15 @@ on_books(const struct message *m)
 			continue;
 		*s = (struct shelf){.bell = fcntl(m->fds[1], F_DUPFD_CLOEXEC, 3)};
 		s->books = books_map(m->fds[0], s->bell);
-		if (s->books == NULL) {
-			log_error("cannot map the books of a worker");
-			close(s->bell);
-			return;
-		}
+		if (s->books == NULL)
+			give_up("cannot map the books of a worker");
 		if ((e = desk_effect(ledger.desk)) != NULL)
 			take_effect(s->books, e);
 		books_refuse(s->books, stuck());
 		ledger.heard = true; /* and, perhaps, not given back */
 		ev.data.fd = s->bell;
-		epoll_ctl(ledger.epoll, EPOLL_CTL_ADD, s->bell, &ev);
+		if (epoll_ctl(ledger.epoll, EPOLL_CTL_ADD, s->bell, &ev) == -1)
+			give_up("cannot watch the bell of a worker");
 		/* A ledger that was restarted: these started before its time. */
 		while ((c = books_next_open(s->books, &at)) != NULL) {
 			struct generation *g = generation_find(c->policy);
@@ -1068,7 +1068,7 @@ on_books(const struct message *m)
 		}
 		return;
 	}
-	log_error("no place for the books of another worker");
+	give_up("no place for the books of another worker");
 }
 
 static void

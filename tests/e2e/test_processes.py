@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
@@ -169,6 +170,34 @@ def test_the_ledger_killed_under_load(daemons, crowds):
     assert len(sessions) == total
     for records in sessions.values():
         assert [r["event"]["action"] for r in records] == ["session-start", "session-end"]
+
+
+def address_space(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmSize:\s+(\d+)", file.read())[1]) * 1024
+
+
+def test_a_ledger_that_cannot_hear_a_worker(daemons, echo, sanitized):
+    """Without memory for the books of the second worker no session goes unrecorded: the ledger says so, and
+    its successor that has the memory writes them all."""
+    if sanitized:
+        pytest.skip("a sanitizer needs all the address space that there is")
+    size = address_space(daemons().workers()[0])  # with the books of one
+    unlimited = resource.RLIM_INFINITY
+    daemon = daemons(start=False)
+    daemon.start(preexec=lambda: resource.setrlimit(resource.RLIMIT_AS,
+                                                    (size + (16 << 20), unlimited)))
+    clients = []
+    for _ in range(40):
+        client = daemon.client()
+        client.connect5("127.0.0.1", echo.port)
+        clients.append(client)
+        client.close()
+    until(lambda: "ledger error: cannot map the books of a worker" in daemon.log(), "the line")
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (unlimited, unlimited))
+    for client in clients:
+        assert daemon.ledger.of(client, "session-start")
+        assert daemon.ledger.last_of(client)
 
 
 def test_the_parent_killed(daemons, echo):
