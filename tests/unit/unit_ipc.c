@@ -365,21 +365,22 @@ test_order(void)
 static void
 test_processes(void)
 {
-	static struct ipc_processes p;
+	static struct ipc_processes room[2]; /* one is longer than the longest */
+	struct ipc_processes *p = &room[0];
 
 	CU_ASSERT_EQUAL(ipc_processes_length(0), 48);
-	CU_ASSERT_EQUAL(ipc_processes_length(IPC_PROCESSES_MAX), sizeof p);
+	CU_ASSERT_EQUAL(ipc_processes_length(IPC_PROCESSES_MAX), sizeof *p);
 	for (uint32_t n = 0; n <= IPC_PROCESSES_MAX; n++) {
-		p.count = n;
-		CU_ASSERT(body_legal(IPC_PROCESSES, &p, ipc_processes_length(n), ROLE_PARENT,
+		p->count = n;
+		CU_ASSERT(body_legal(IPC_PROCESSES, p, ipc_processes_length(n), ROLE_PARENT,
 				     ROLE_CONTROL));
-		CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, &p, ipc_processes_length(n) - 1,
+		CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, p, ipc_processes_length(n) - 1,
 					   ROLE_PARENT, ROLE_CONTROL));
-		CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, &p, ipc_processes_length(n + 1),
+		CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, p, ipc_processes_length(n + 1),
 					   ROLE_PARENT, ROLE_CONTROL));
 	}
-	p.count = UINT32_MAX;
-	CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, &p, sizeof p, ROLE_PARENT, ROLE_CONTROL));
+	p->count = UINT32_MAX;
+	CU_ASSERT_FALSE(body_legal(IPC_PROCESSES, p, sizeof *p, ROLE_PARENT, ROLE_CONTROL));
 }
 
 static bool
