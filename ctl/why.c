@@ -18,6 +18,7 @@ struct why {
 	const struct model_rule *rule;
 	const struct described *d;
 	const struct addr *address; /* the one that speaks for the session; NULL: only a name */
+	bool unsure;
 };
 
 /* "feed, feed-names and 3 more" */
@@ -254,7 +255,8 @@ why_expires(const struct why *w)
 static void
 why_mode(const struct why *w)
 {
-	buffer_puts(w->out, "matches, but is only a dry run");
+	buffer_puts(w->out, w->unsure ? "may match, but is only a dry run"
+				      : "matches, but is only a dry run");
 }
 
 static const struct {
@@ -288,7 +290,7 @@ why_put(struct buffer *out, const struct court *court, const struct described *d
 	const struct rules_explanation *e, const struct rules_passed *passed)
 {
 	const struct rules_model *m = court->load->model;
-	struct why w = {out, NULL, d, speaking(d, e)};
+	struct why w = {out, NULL, d, speaking(d, e), passed->unsure};
 
 	if (m == NULL || passed->rule < 0 || (size_t)passed->rule >= m->rule_count)
 		return;

@@ -173,6 +173,11 @@ static const struct code {
     {"W209", "A user has the name of a group.\n\n"
 	     "In \"who\" and in groups a plain word is a user; groups of the policy are written "
 	     "\"@name\".\n"},
+    {"W210",
+     "A word holds for others beside it.\n\n"
+     "\"anyone\" holds for everybody and \"known\" for every identity that \"auth\" accepts: "
+     "names beside\n"
+     "them change nothing.\n"},
     {"W401",
      "A rule can never match.\n\n"
      "An earlier rule holds for every session that this one holds for, or several do so "

@@ -51,13 +51,16 @@ tell_passed(struct policy *p, const struct rules_facts *f, struct rules_explanat
 	for (size_t i = 0; i < end; i++) {
 		bool unknown;
 		const char *failed = rules_first_failure(p, (int32_t)i, f, &unknown);
+		bool dry = p->rules[i].flags & RULE_DRY_RUN;
 
-		if (unknown && out->answer.verdict == RULES_NEED)
+		if (unknown && dry)
+			failed = NULL; /* no address could make it decide */
+		else if (unknown && out->answer.verdict == RULES_NEED)
 			continue; /* not passed over: it may still decide */
-		if (failed == NULL && !(p->rules[i].flags & RULE_DRY_RUN))
+		if (failed == NULL && !dry)
 			break; /* in need: no rule behind the first certain one is reached */
-		out->passed[out->passed_count++] =
-		    (struct rules_passed){(int32_t)i, failed != NULL ? failed : "mode"};
+		out->passed[out->passed_count++] = (struct rules_passed){
+		    (int32_t)i, failed != NULL ? failed : "mode", unknown && dry};
 	}
 }
 

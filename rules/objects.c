@@ -838,7 +838,7 @@ who_read(struct reader *r, const struct node *n, struct model_rule *rule)
 		    literals_read(r, &kinds[OBJECT_GROUP], list, users);
 	rule->who_kind = anyone ? WHO_ANYONE : known ? WHO_KNOWN : WHO_SET;
 	if ((anyone || known) && others > 1)
-		problem_help(problems_add(r->p, "E219", (anyone ? anyone : known)->value,
+		problem_help(problems_add(r->p, "W210", (anyone ? anyone : known)->value,
 					  "\"%s\" stands beside other names in \"who\"",
 					  anyone ? "anyone" : "known"),
 			     "it holds for all of them already; write it alone");

@@ -28,8 +28,11 @@ read_policy_section(struct reader *r, struct node *n)
 	    name_allowed(r, s, e->string.len, e->value, "policy"))
 		r->m->name = s;
 	e = node_get(n, "resolves-in");
-	if (e)
+	if (e) {
+		/* What is written stands instead of the default, not beside it. */
+		memset(&r->m->resolves_in, 0, sizeof(r->m->resolves_in));
 		set_read(r, &how, e, &r->m->resolves_in);
+	}
 	node_unknown(n, "policy", known, r->p);
 }
 

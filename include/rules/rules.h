@@ -182,7 +182,11 @@ const char *rules_problem_explain(const char *code);
 
 /* ---- explaining ----------------------------------------------------------- */
 
-struct rules_passed { int32_t rule; const char *failed; /* the key that failed: "to", "who", ... */ };
+struct rules_passed {
+	int32_t rule;
+	const char *failed; /* the key that failed: "to", "who", ...; "mode": a dry run that matches */
+	bool unsure;        /* a dry run that might match: it would take an address to know */
+};
 struct rules_explained_address { struct addr address; struct rules_answer answer; };
 struct rules_explanation {
 	struct rules_answer answer; /* as a session would get it: semantics 6 over all addresses */

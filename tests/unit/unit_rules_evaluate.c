@@ -358,6 +358,31 @@ test_names(void)
 	check_rows(text, rows, NULL);
 }
 
+/* The policy's own resolves-in stands instead of `public`, not beside it. */
+static void
+test_names_lead_elsewhere(void)
+{
+	static const char text[] =
+	    "policy: { name = \"inward\"; resolves-in = \"10.9.0.0/16\" }\n"
+	    "rules: {\n"
+	    "  erp: { action = \"allow\"; from = \"10.0.0.0/8\"; to = \"erp.example\" }\n"
+	    "  web: { action = \"allow\"; from = \"10.0.0.0/8\"; to = \"www.example\"; "
+	    "resolves-in = \"public\" }\n"
+	    "}\n";
+	static const struct row rows[] = {
+	    {.to = "erp.example:1", .address = "10.9.1.1", .want = "allow erp"},
+	    {.to = "erp.example:1",
+	     .address = "8.8.4.4",
+	     .want = "deny policy-default resolves-in"},
+	    {.to = "www.example:1", .address = "8.8.4.4", .want = "allow web"},
+	    {.to = "www.example:1",
+	     .address = "10.9.1.1",
+	     .want = "deny policy-default resolves-in"},
+	    {.want = NULL}};
+
+	check_rows(text, rows, NULL);
+}
+
 static void
 test_undecided_deny(void)
 {
@@ -752,6 +777,7 @@ main(void)
 	CU_TestInfo tests[] = {{"keys and values", test_keys},
 			       {"identity", test_identity},
 			       {"names", test_names},
+			       {"where names lead by the policy's word", test_names_lead_elsewhere},
 			       {"undecidable denials", test_undecided_deny},
 			       {"addresses within addresses", test_embedded},
 			       {"self", test_self},
