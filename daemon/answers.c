@@ -169,8 +169,8 @@ put_counts(struct caller *c)
 	caller_put(c, &t);
 }
 
-static const char *
-role_word(uint32_t role)
+const char *
+answer_role(uint32_t role)
 {
 	static const char *const words[ROLE_COUNT] = {[ROLE_PARENT] = "parent",
 						      [ROLE_WORKER] = "worker",
@@ -189,7 +189,7 @@ put_process(struct caller *c, const struct ipc_process *p)
 	struct text t;
 
 	caller_line(c, &t);
-	text_putf(&t, "{\"process\":{\"role\":\"%s\"", role_word(p->role));
+	text_putf(&t, "{\"process\":{\"role\":\"%s\"", answer_role(p->role));
 	if (p->role == ROLE_WORKER)
 		text_putf(&t, ",\"index\":%u", p->index);
 	text_putf(&t, ",\"pid\":%d,\"state\":\"%s\",\"restarts\":%u", p->pid,

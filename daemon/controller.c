@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "counting.h"
+#include "vitals.h"
 
 struct controller controller;
 
@@ -186,7 +187,7 @@ on_worker_gone(const struct message *m)
 		    books_generation(v->books) != body->generation)
 			continue;
 		for (int n = 0; n < COUNT_MAX; n++)
-			if (n != COUNT_SESSIONS)
+			if (n != COUNT_ASKED)
 				controller.past[n] += counted(v->books, (enum books_counter)n);
 		meters_sum(&controller.past_meters, books_meters(v->books));
 		books_unmap(v->books);
@@ -228,6 +229,7 @@ static const struct {
     {IPC_DOOR, on_door},       {IPC_ANSWER_TEXT, answer_text},
     {IPC_ANSWER, answer_told}, {IPC_PROCESSES, answer_processes},
     {IPC_HITS_STORE, counting_store},
+    {IPC_VITALS, vitals_take},
     {IPC_HITS, counting_page},
     {IPC_HITS_OVER, counting_over},
     {IPC_DRAIN, on_drain},

@@ -141,6 +141,8 @@ struct caller *caller_of(uint64_t ticket); /* NULL: it has left */
 
 /* Begins the answer to c->request. */
 void answer_begin(struct caller *c);
+/* The word of a role. */
+const char *answer_role(uint32_t role);
 /* What the parent said. */
 void answer_text(const struct message *m);
 void answer_told(const struct message *m);

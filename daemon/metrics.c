@@ -17,13 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "counting.h"
+#include "vitals.h"
 #include "walk/endings.h"
 
 #define PAGE_CLIENTS 32
@@ -91,18 +91,19 @@ put_histogram(struct page *p, const char *labels, const struct meters *m, enum m
 	const uint64_t *bounds = meter_bounds(which);
 	const char *comma = labels[0] != '\0' ? "," : "", *open = comma[0] != '\0' ? "{" : "",
 		   *close = comma[0] != '\0' ? "}" : "";
+	double unit = meter_unit(which);
 	uint64_t count = 0;
 
 	for (int i = 0; i < METER_BUCKETS; i++) {
 		count += meter_read(&h->bucket[i]);
 		buffer_putf(p->out, "sallyport_%s_bucket{%s%sle=\"%.10g\"} %" PRIu64 "\n", p->name,
-			    labels, comma, (double)bounds[i] / 1e6, count);
+			    labels, comma, (double)bounds[i] / unit, count);
 	}
 	count += meter_read(&h->bucket[METER_BUCKETS]);
 	buffer_putf(p->out, "sallyport_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", p->name, labels,
 		    comma, count);
 	buffer_putf(p->out, "sallyport_%s_sum%s%s%s %.17g\n", p->name, open, labels, close,
-		    (double)meter_read(&h->sum_us) / 1e6);
+		    (double)meter_read(&h->sum) / unit);
 	buffer_putf(p->out, "sallyport_%s_count%s%s%s %" PRIu64 "\n", p->name, open, labels, close,
 		    count);
 }
@@ -263,7 +264,6 @@ put_times(struct page *p)
 		enum meter_time which;
 		const char *name, *help;
 	} rows[] = {
-	    {TIME_AUTH, "auth_seconds", "Time to prove who a client is."},
 	    {TIME_IDENT, "ident_seconds", "Time of an ident lookup."},
 	    {TIME_DNS, "dns_seconds", "Time to resolve the name of a destination."},
 	    {TIME_CONNECT, "connect_seconds", "Time to reach the destination."},
@@ -294,12 +294,47 @@ put_counted(struct page *p, enum books_counter which, const char *labels)
 }
 
 static void
+put_identities(struct page *p)
+{
+	static const char *const methods[METER_PROOFS] = {[PROOF_PASSWORD] = "password",
+							   [PROOF_CHAP] = "chap",
+							   [PROOF_GSSAPI] = "gssapi"};
+	static const char *const attempts[METER_ATTEMPTS] = {[ATTEMPT_GOOD] = "success",
+							     [ATTEMPT_REFUSED] = "failure",
+							     [ATTEMPT_UNAVAILABLE] = "unavailable"};
+	static const char *const lookups[METER_LOOKUPS] = {[LOOKUP_USER] = "user",
+							   [LOOKUP_OTHER] = "other",
+							   [LOOKUP_NOTHING] = "unreachable",
+							   [LOOKUP_SKIPPED] = "skipped"};
+	char labels[LABELS];
+
+	begin(p, "auth_attempts", COUNTER, "Attempts to prove who a client is, by the method.");
+	for (int m = 0; m < METER_PROOFS; m++)
+		for (int r = 0; r < METER_ATTEMPTS; r++)
+			put_labelled(p, (double)meter_read(&p->meters.attempts[m][r]),
+				     "method=\"%s\",result=\"%s\"", methods[m], attempts[r]);
+	begin(p, "auth_seconds", HISTOGRAM, "How long the authenticator's word was waited for.");
+	for (int m = 0; m < METER_PROOFS; m++) {
+		snprintf(labels, sizeof labels, "method=\"%s\"", methods[m]);
+		put_histogram(p, labels, &p->meters, TIME_AUTH + m);
+	}
+	begin(p, "auth_queue_length", GAUGE, "Questions to the authenticator without an answer yet.");
+	put_counted(p, COUNT_ASKED, "");
+	begin(p, "ident_lookups", COUNTER, "Hosts asked who their client is, by what they said.");
+	for (int r = 0; r < METER_LOOKUPS; r++)
+		put_labelled(p, (double)meter_read(&p->meters.lookups[r]), "result=\"%s\"",
+			     lookups[r]);
+}
+
+static void
 put_decisions(struct page *p)
 {
 	begin(p, "decisions", COUNTER, "Final verdicts.");
 	put_counted(p, COUNT_DECISIONS, "");
-	begin(p, "decision_rules_tested", COUNTER, "Rules tested for final verdicts.");
-	put_counted(p, COUNT_RULES_TESTED, "");
+	begin(p, "decision_seconds", HISTOGRAM, "Time to judge; one final verdict in 64 is timed.");
+	put_histogram(p, "", &p->meters, TIME_DECISION);
+	begin(p, "decision_rules_tested", HISTOGRAM, "Rules tested for a final verdict.");
+	put_histogram(p, "", &p->meters, METER_TESTED);
 	begin(p, "bind_strangers", COUNTER, "Peers that called a BIND and were not expected.");
 	put_counted(p, COUNT_STRANGERS, "");
 }
@@ -319,6 +354,7 @@ put_traffic(struct page *p)
 	    {COUNT_UP_FAILED, "direction=\"up\",result=\"failed\""},
 	    {COUNT_DOWN_PASSED, "direction=\"down\",result=\"passed\""},
 	    {COUNT_DOWN_UNSOLICITED, "direction=\"down\",result=\"unsolicited\""},
+	    {COUNT_DOWN_LIMIT, "direction=\"down\",result=\"limit\""},
 	    {COUNT_DOWN_FAILED, "direction=\"down\",result=\"failed\""},
 	};
 	static const char *const transports[2] = {"tcp", "udp"}, *const ways[2] = {"up", "down"};
@@ -395,26 +431,81 @@ put_workers(struct page *p)
 	}
 }
 
-/* The usual names, without our prefix. */
+/* The usual names, without our prefix, but one of each for each of our processes. */
+static void
+put_vital(struct page *p, const char *name, bool counter, const char *help,
+	  double (*of)(const struct vitals *))
+{
+	const char *suffix = counter && !p->openmetrics ? "_total" : "";
+	const struct vitals *v;
+	unsigned at = 0;
+
+	buffer_putf(p->out, "# HELP process_%s%s %s\n# TYPE process_%s%s %s\n", name, suffix, help,
+		    name, suffix, counter ? "counter" : "gauge");
+	while ((v = vitals_next(&at)) != NULL) {
+		double value = of(v);
+
+		if (value < 0)
+			continue; /* the kernel does not tell it */
+		buffer_putf(p->out, "process_%s%s{role=\"%s\"", name, counter ? "_total" : "",
+			    answer_role(v->role));
+		if (v->role == ROLE_WORKER)
+			buffer_putf(p->out, ",worker=\"%u\"", v->index);
+		buffer_putf(p->out, "} %.17g\n", value);
+	}
+}
+
+static double
+vital_cpu(const struct vitals *v)
+{
+	return v->cpu_s;
+}
+
+static double
+vital_resident(const struct vitals *v)
+{
+	return v->resident;
+}
+
+static double
+vital_virtual(const struct vitals *v)
+{
+	return v->virtual;
+}
+
+static double
+vital_open(const struct vitals *v)
+{
+	return v->open_fds;
+}
+
+static double
+vital_most(const struct vitals *v)
+{
+	return v->most_fds;
+}
+
+static double
+vital_start(const struct vitals *v)
+{
+	const struct ipc_processes *all = &controller.processes;
+
+	for (uint32_t i = 0; i < all->count; i++)
+		if (all->list[i].role == v->role && all->list[i].index == v->index)
+			return (double)all->list[i].started_ns / 1e9;
+	return -1;
+}
+
 static void
 put_process(struct page *p)
 {
-	const char *total = p->openmetrics ? "" : "_total";
-	const struct ipc_processes *all = &controller.processes;
-	struct rusage use;
-	double cpu = 0;
-
-	if (getrusage(RUSAGE_SELF, &use) == 0)
-		cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-		      (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-	buffer_putf(p->out,
-		    "# HELP process_cpu_seconds%s Processor time of the process that tells this.\n"
-		    "# TYPE process_cpu_seconds%s counter\nprocess_cpu_seconds_total %.6f\n",
-		    total, total, cpu);
-	buffer_putf(p->out,
-		    "# HELP process_start_time_seconds Start of the server since 1970.\n"
-		    "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n",
-		    all->count > 0 ? (double)all->list[0].started_ns / 1e9 : 0);
+	vitals_look();
+	put_vital(p, "cpu_seconds", true, "Processor time, of the kernel and of its own.", vital_cpu);
+	put_vital(p, "resident_memory_bytes", false, "Memory that is really there.", vital_resident);
+	put_vital(p, "virtual_memory_bytes", false, "Memory that is mapped.", vital_virtual);
+	put_vital(p, "open_fds", false, "Open descriptors.", vital_open);
+	put_vital(p, "max_fds", false, "Descriptors that it may have open.", vital_most);
+	put_vital(p, "start_time_seconds", false, "When it was started, since 1970.", vital_start);
 }
 
 /* ---- gathering --------------------------------------------------------------------------------
@@ -441,7 +532,7 @@ metrics_put(struct buffer *out, bool openmetrics)
 {
 	static void (*const parts[])(struct page *) = {
 	    put_build, put_rules,     put_policy,  put_connections, put_sessions, put_endings,
-	    put_times, put_decisions, put_traffic, put_audit,       put_workers,  put_process};
+	    put_times, put_identities, put_decisions, put_traffic, put_audit,       put_workers,  put_process};
 	static struct page p;
 
 	memset(&p, 0, sizeof p);

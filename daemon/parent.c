@@ -41,6 +41,7 @@
 #include "roles.h"
 #include "rotate.h"
 #include "settings/settings.h"
+#include "vitals.h"
 
 #define WORKERS_MAX 64
 #define CHILDREN_MAX (1 + ROLE_COUNT + WORKERS_MAX)
@@ -439,6 +440,20 @@ show_to(struct child *c, enum ipc_type type, const void *body, size_t len, int m
 	close(fd);
 }
 
+/* What it takes of the machine. Control may read that of others only if it is given it. */
+static void
+show_vitals(enum ipc_role role, unsigned index, pid_t pid)
+{
+	struct ipc_vitals body = {role, index};
+	int fds[VITALS_FDS];
+
+	if (control() == NULL || pid == 0 || !vitals_open(pid, fds))
+		return; /* these metrics are missing, nothing else is */
+	send_to(control(), IPC_VITALS, &body, sizeof body, fds, VITALS_FDS);
+	for (int i = 0; i < VITALS_FDS; i++)
+		close(fds[i]);
+}
+
 static void
 show_books(const struct child *worker)
 {
@@ -624,6 +639,8 @@ spawn(struct child *c)
 	fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
 	c->channel = (struct channel){fds[0], ROLE_PARENT, c->role};
 	c->ready = c->taking = false;
+	if (c->role != ROLE_CONTROL)
+		show_vitals(c->role, c->index, c->pid);
 	return true;
 }
 
@@ -728,7 +745,12 @@ show_control(struct child *c)
 	} doors[] = {{{.kind = DOOR_CONTROL}, parent.control},
 		     {{.kind = DOOR_METRICS, .at = parent.metrics_at}, parent.metrics}};
 
+	const struct child *other;
+
 	show_to(c, IPC_TALLY, NULL, 0, parent.tally);
+	show_vitals(ROLE_PARENT, 0, getpid());
+	for (unsigned i = 0; (other = child_at(i)) != NULL; i++)
+		show_vitals(other->role, other->index, other->pid);
 	for (unsigned i = 0; i < parent.worker_count; i++)
 		show_books(&parent.workers[i]); /* these tell which policies are still named */
 	for (unsigned i = parent.image_count; i-- > 0;)

@@ -168,6 +168,8 @@ beat(struct timer *t)
 			      memory_order_relaxed);
 	atomic_store_explicit(books_counter(walk.books, COUNT_DNS_FAILED), dns->failed,
 			      memory_order_relaxed);
+	atomic_store_explicit(books_counter(walk.books, COUNT_ASKED), ask_waiting(),
+			      memory_order_relaxed);
 	worker.beat_due_ms = loop_now() + BEAT_MS;
 	timer_set(t, worker.beat_due_ms, beat);
 }

@@ -35,6 +35,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_HITS_STORE] = {"hits-store", P, K, ONE(ipc_hits_store), 2, 2},
     [IPC_HITS] = {"hits", P, K, ONE(ipc_hits), 2, 2},
     [IPC_HITS_OVER] = {"hits-over", P, K, ONE(ipc_hits_id), 0, 0},
+    [IPC_VITALS] = {"vitals", P, K, ONE(ipc_vitals), 3, 3},
     [IPC_HITS_ADDED] = {"hits-added", K, P, ONE(ipc_hits_id), 0, 0},
     [IPC_AUTH_CHANNEL] = {"auth-channel", P, W | A, ONE(ipc_books), 1, 1},
     [IPC_AUTH_ASK] = {"auth-ask", W, A, sizeof(struct ipc_auth_ask),

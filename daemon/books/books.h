@@ -202,13 +202,13 @@ bool books_id_parse(const char *text, int64_t *ms, uint32_t *low);
 enum books_counter {
 	COUNT_ACCEPTED, COUNT_REFUSED_LIMIT, COUNT_REFUSED_POLICY, COUNT_REFUSED_LEDGER, COUNT_REFUSED_FILES,
 	COUNT_STARTED, COUNT_DENIED, COUNT_FAILED, COUNT_ENDED, COUNT_BYTES_UP, COUNT_BYTES_DOWN,
-	COUNT_DNS_QUERIES, COUNT_DNS_CACHED, COUNT_DNS_FAILED, COUNT_SESSIONS /* gauge */,
+	COUNT_DNS_QUERIES, COUNT_DNS_CACHED, COUNT_DNS_FAILED, COUNT_ASKED /* gauge: questions to the authenticator without an answer */,
 	/* datagrams: from the client ... */
 	COUNT_UP_PASSED, COUNT_UP_STRANGER /* not from the client's address and port */, COUNT_UP_MALFORMED, COUNT_UP_DENIED,
 	COUNT_UP_LIMIT /* no card, too many new destinations, too many wait for a name, a limit of the rule */, COUNT_UP_FAILED /* could not be sent */,
 	/* ... and for it */
 	COUNT_DOWN_PASSED, COUNT_DOWN_UNSOLICITED /* the client has not sent there */, COUNT_DOWN_LIMIT /* beyond a bandwidth */, COUNT_DOWN_FAILED,
-	COUNT_DECISIONS, COUNT_RULES_TESTED /* by final verdicts, see decide_count */,
+	COUNT_DECISIONS /* final verdicts, see decide_count */,
 	COUNT_STRANGERS /* that called at the door of a BIND */, COUNT_MAX
 };
 struct meters *books_meters(struct books *b); /* more of them; books_tell counts events there */

@@ -31,12 +31,12 @@ void
 account_times(const struct session *s)
 {
 	static const enum meter_time of[STAGE_TIMES] = {
-	    TIME_HANDSHAKE5, TIME_AUTH, TIME_IDENT, TIME_DNS, TIME_CONNECT, TIME_FIRST_BYTE};
+	    TIME_HANDSHAKE5, METER_TIMES, TIME_IDENT, TIME_DNS, TIME_CONNECT, TIME_FIRST_BYTE};
 	struct meters *m = books_meters(walk.books);
 	const struct card *c = s->card;
 
 	for (int i = 0; i < STAGE_FIRST_BYTE; i++)
-		if (c->us[i] != 0)
+		if (c->us[i] != 0 && i != STAGE_AUTH) /* that is told by the attempt */
 			meter_observe(m,
 				      i == STAGE_HANDSHAKE && c->version == 4 ? TIME_HANDSHAKE4
 									      : of[i],

@@ -24,7 +24,7 @@ static struct {
 	uint64_t last_ticket;
 	struct question *buckets[BUCKETS];
 	struct unsent *first, **end;
-	unsigned unsent_count;
+	unsigned unsent_count, waiting;
 } asking = {.end = &asking.first};
 
 /* ---- who waits ----------------------------------------------------------------------- */
@@ -48,6 +48,7 @@ wait_for(struct question *q)
 	bucket = &asking.buckets[q->ticket % BUCKETS];
 	q->next = *bucket;
 	*bucket = q;
+	asking.waiting++;
 }
 
 static struct question *
@@ -59,6 +60,7 @@ take(uint64_t ticket)
 		return NULL;
 	*at = q->next;
 	q->ticket = 0;
+	asking.waiting--;
 	return q;
 }
 
@@ -151,6 +153,12 @@ append(char **at, const void *bytes, uint32_t len)
 	if (len > 0)
 		memcpy(*at, bytes, len);
 	*at += len;
+}
+
+unsigned
+ask_waiting(void)
+{
+	return asking.waiting;
 }
 
 bool

@@ -27,6 +27,8 @@ struct ask_bytes { const void *user, *secret, *token; };
  * buffers once sent. False: there is no authenticator, or too many questions wait for it.
  */
 bool ask_put(struct question *q, struct ipc_auth_ask *ask, const struct ask_bytes *bytes);
+/* How many questions have no answer yet. */
+unsigned ask_waiting(void);
 /* The owner is gone, or wants no answer any more; also when nothing was asked. */
 void ask_forget(struct question *q);
 

@@ -275,7 +275,7 @@ judge(struct destination *d, const struct addr *at, struct rules_answer *answer)
 		f.address = *at;
 	else
 		f.known &= ~(uint32_t)FACT_ADDRESS;
-	rules_evaluate(walk.policy, &f, answer);
+	decide_evaluate(&f, answer);
 	d->judged = walk.generation;
 	return answer->verdict;
 }

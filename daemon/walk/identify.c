@@ -202,6 +202,12 @@ take_answer(struct session *s, const struct ident_answer *answer)
 }
 
 static void
+count_lookup(enum meter_lookup result)
+{
+	meter_add(&books_meters(walk.books)->lookups[result], 1);
+}
+
+static void
 host_answered(void *owner, const struct ident_answer *answer)
 {
 	struct approach *a = owner;
@@ -209,6 +215,9 @@ host_answered(void *owner, const struct ident_answer *answer)
 
 	a->inquiry = NULL;
 	a->ident = (uint8_t)take_answer(s, answer);
+	count_lookup(a->ident == IDENT_SAID_USER    ? LOOKUP_USER
+		     : a->ident == IDENT_SAID_OTHER ? LOOKUP_OTHER
+						    : LOOKUP_NOTHING);
 	s->card->us[STAGE_IDENT] = (uint32_t)((loop_now_ns() - a->stage_ns) / 1000);
 	session_walk(s);
 }
@@ -226,6 +235,8 @@ ask_host(struct session *s)
 	a->stage_ns = loop_now_ns();
 	a->inquiry =
 	    ident_ask(&client, &ours, walk.settings->auth.ident_timeout_ms, host_answered, a);
+	if (a->inquiry == NULL)
+		count_lookup(LOOKUP_SKIPPED);
 	return a->inquiry != NULL;
 }
 

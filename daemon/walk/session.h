@@ -283,6 +283,8 @@ void decide_note(struct session *s, const struct rules_answer *answer);
 /* decide.c: of several addresses, each with its rule, this one was reached: its rule is the session's from now on. False: that one's
  * limit is reached. */
 bool decide_reached(struct session *s, int32_t rule);
+/* decide.c: what rules_evaluate says of these facts under walk.policy, for a final verdict; some are timed. */
+void decide_evaluate(const struct rules_facts *f, struct rules_answer *out);
 /* decide.c: judges a live session again under walk.policy; true: still allowed. answer may be NULL. */
 bool decide_again(struct session *s, struct rules_answer *answer);
 /* decide.c: judges who called at the door of a BIND, or is expected there; counts nothing. */

@@ -40,6 +40,7 @@ enum ipc_type {
 	IPC_HITS_STORE,	  /* ipc_hits_store; 2 fds: the two files of books/hits_book.h, or memfds. Before any IPC_HITS */
 	IPC_HITS,	  /* ipc_hits; 2 fds: a worker's memfd of books/hits.h, and its policy memfd */
 	IPC_HITS_OVER,	  /* ipc_hits_id: nothing is counted there any more */
+	IPC_VITALS,	  /* ipc_vitals; 3 fds, for looking only: stat, limits and fd of a process in /proc, see daemon/vitals.h */
 	/* control -> parent */
 	IPC_HITS_ADDED,	  /* ipc_hits_id: it stands in the store, the memory may go */
 	/* parent -> worker, authenticator */
@@ -94,6 +95,7 @@ struct ipc_policy { uint32_t generation; uint32_t reserved; };
 struct ipc_hits_store { uint64_t run; /* names this life of the server */ uint32_t kept; /* 1: files, 0: memory only */ uint32_t reserved; };
 struct ipc_hits { uint64_t id; /* within the run, never twice */ uint32_t worker; uint32_t generation; /* of the policy */ };
 struct ipc_hits_id { uint64_t id; };
+struct ipc_vitals { uint32_t role, index; };
 struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
 struct ipc_drain { uint32_t within_ms; };
 struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /* wait status */ };

@@ -33,6 +33,8 @@ FILES = [
     "{docdir}/examples/fail2ban/filter.d/sallyport.conf",
     "{docdir}/examples/fail2ban/jail.d/sallyport.conf",
     "{sysconfdir}/pam.d/sallyport",
+    "{docdir}/examples/grafana/sallyport.json",
+    "{docdir}/examples/prometheus/sallyport.rules.yml",
     "{docdir}/examples/perimeter/sallyport.conf",
     "{docdir}/examples/perimeter/policy.conf",
     "{docdir}/examples/perimeter/tables/feed-names.txt",

@@ -91,7 +91,7 @@ def test_what_happened_is_counted(page, targets):
     assert value("rule_matches_total", rule="policy-default", verdict="deny") == 1
     assert value("rule_last_match_timestamp_seconds", rule="no") > 1e9
     assert 'sallyport_rule_last_match_timestamp_seconds{rule="builtin:self"}' not in got
-    assert got["process_start_time_seconds"] > 1e9
+    assert got['process_start_time_seconds{role="parent"}'] > 1e9
     server.run("reload")
     server.daemon.write_config("nonsense")
     server.run("reload", status=1)

@@ -105,7 +105,7 @@ test_meters(void)
 	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].bucket[0]), 4);
 	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].bucket[1]), 2);
 	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].bucket[METER_BUCKETS]), 2);
-	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].sum_us),
+	CU_ASSERT_EQUAL(meter_read(&sum.times[TIME_CONNECT].sum),
 			2 * (2 * bounds[0] + 1 + bounds[METER_BUCKETS - 1] + 1));
 	CU_ASSERT_EQUAL(meter_read(&sum.refused[63][METER_REFUSALS - 1]), 10);
 }
