@@ -224,10 +224,14 @@ static const struct {
 	enum ipc_type type;
 	void (*take)(const struct message *m);
 } messages[] = {
-    {IPC_TALLY, on_tally},     {IPC_POLICY, on_policy},
-    {IPC_BOOKS, on_books},     {IPC_WORKER_GONE, on_worker_gone},
-    {IPC_DOOR, on_door},       {IPC_ANSWER_TEXT, answer_text},
-    {IPC_ANSWER, answer_told}, {IPC_PROCESSES, answer_processes},
+    {IPC_TALLY, on_tally},
+    {IPC_POLICY, on_policy},
+    {IPC_BOOKS, on_books},
+    {IPC_WORKER_GONE, on_worker_gone},
+    {IPC_DOOR, on_door},
+    {IPC_ANSWER_TEXT, answer_text},
+    {IPC_ANSWER, answer_told},
+    {IPC_PROCESSES, answer_processes},
     {IPC_HITS_STORE, counting_store},
     {IPC_VITALS, vitals_take},
     {IPC_HITS, counting_page},

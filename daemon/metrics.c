@@ -28,7 +28,7 @@
 
 #define PAGE_CLIENTS 32
 #define PAGE_TIMEOUT_S 10
-#define PAGE_LOOK_MS 1000 /* while there are clients */
+#define PAGE_LOOK_MS 1000       /* while there are clients */
 #define PAGE_MEMORY (16 * 1024) /* of one client's request */
 #define LABELS 256
 
@@ -296,9 +296,8 @@ put_counted(struct page *p, enum books_counter which, const char *labels)
 static void
 put_identities(struct page *p)
 {
-	static const char *const methods[METER_PROOFS] = {[PROOF_PASSWORD] = "password",
-							   [PROOF_CHAP] = "chap",
-							   [PROOF_GSSAPI] = "gssapi"};
+	static const char *const methods[METER_PROOFS] = {
+	    [PROOF_PASSWORD] = "password", [PROOF_CHAP] = "chap", [PROOF_GSSAPI] = "gssapi"};
 	static const char *const attempts[METER_ATTEMPTS] = {[ATTEMPT_GOOD] = "success",
 							     [ATTEMPT_REFUSED] = "failure",
 							     [ATTEMPT_UNAVAILABLE] = "unavailable"};
@@ -318,7 +317,8 @@ put_identities(struct page *p)
 		snprintf(labels, sizeof labels, "method=\"%s\"", methods[m]);
 		put_histogram(p, labels, &p->meters, TIME_AUTH + m);
 	}
-	begin(p, "auth_queue_length", GAUGE, "Questions to the authenticator without an answer yet.");
+	begin(p, "auth_queue_length", GAUGE,
+	      "Questions to the authenticator without an answer yet.");
 	put_counted(p, COUNT_ASKED, "");
 	begin(p, "ident_lookups", COUNTER, "Hosts asked who their client is, by what they said.");
 	for (int r = 0; r < METER_LOOKUPS; r++)
@@ -500,8 +500,10 @@ static void
 put_process(struct page *p)
 {
 	vitals_look();
-	put_vital(p, "cpu_seconds", true, "Processor time, of the kernel and of its own.", vital_cpu);
-	put_vital(p, "resident_memory_bytes", false, "Memory that is really there.", vital_resident);
+	put_vital(p, "cpu_seconds", true, "Processor time, of the kernel and of its own.",
+		  vital_cpu);
+	put_vital(p, "resident_memory_bytes", false, "Memory that is really there.",
+		  vital_resident);
 	put_vital(p, "virtual_memory_bytes", false, "Memory that is mapped.", vital_virtual);
 	put_vital(p, "open_fds", false, "Open descriptors.", vital_open);
 	put_vital(p, "max_fds", false, "Descriptors that it may have open.", vital_most);
@@ -531,8 +533,9 @@ void
 metrics_put(struct buffer *out, bool openmetrics)
 {
 	static void (*const parts[])(struct page *) = {
-	    put_build, put_rules,     put_policy,  put_connections, put_sessions, put_endings,
-	    put_times, put_identities, put_decisions, put_traffic, put_audit,       put_workers,  put_process};
+	    put_build,   put_rules,   put_policy,     put_connections, put_sessions,
+	    put_endings, put_times,   put_identities, put_decisions,   put_traffic,
+	    put_audit,   put_workers, put_process};
 	static struct page p;
 
 	memset(&p, 0, sizeof p);

@@ -181,8 +181,8 @@ note_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 	(void)fds;
 	(void)to;
 	memcpy(&note, body, sizeof note);
-	return note.kind <= NOTE_REFUSED && note.reserved == 0 && ENDED(body, struct ipc_note, who) &&
-	       ENDED(body, struct ipc_note, text);
+	return note.kind <= NOTE_REFUSED && note.reserved == 0 &&
+	       ENDED(body, struct ipc_note, who) && ENDED(body, struct ipc_note, text);
 }
 
 static bool

@@ -18,10 +18,10 @@ static const uint64_t lives[METER_BUCKETS] = {
 
 /* Of judging, in nanoseconds. */
 static const uint64_t judgements[METER_BUCKETS] = {
-    250,    500,    1000,   2500,   5000,    10000,   25000,   50000,
+    250,    500,    1000,   2500,    5000,    10000,   25000,    50000,
     100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 25000000};
-static const uint64_t rules[METER_BUCKETS] = {1,   2,   3,    4,    6,    8,    12,    16,
-					      32,  64,  128,  256,  1024, 4096, 16384, 65536};
+static const uint64_t rules[METER_BUCKETS] = {1,  2,  3,   4,   6,    8,    12,    16,
+					      32, 64, 128, 256, 1024, 4096, 16384, 65536};
 
 double
 meter_unit(enum meter_time which)

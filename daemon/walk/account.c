@@ -37,10 +37,9 @@ account_times(const struct session *s)
 
 	for (int i = 0; i < STAGE_FIRST_BYTE; i++)
 		if (c->us[i] != 0 && i != STAGE_AUTH) /* that is told by the attempt */
-			meter_observe(m,
-				      i == STAGE_HANDSHAKE && c->version == 4 ? TIME_HANDSHAKE4
-									      : of[i],
-				      c->us[i]);
+			meter_observe(
+			    m, i == STAGE_HANDSHAKE && c->version == 4 ? TIME_HANDSHAKE4 : of[i],
+			    c->us[i]);
 	if (s->ending == END_NONE)
 		count_outcome(s, STARTED);
 }

@@ -198,8 +198,8 @@ static void
 count_attempt(const struct session *s, enum meter_attempt result)
 {
 	static const uint8_t codes[METER_PROOFS] = {[PROOF_PASSWORD] = METHOD_USERPASS,
-						     [PROOF_CHAP] = METHOD_CHAP,
-						     [PROOF_GSSAPI] = METHOD_GSSAPI};
+						    [PROOF_CHAP] = METHOD_CHAP,
+						    [PROOF_GSSAPI] = METHOD_GSSAPI};
 	struct meters *m = books_meters(walk.books);
 	int method = 0;
 
@@ -239,9 +239,10 @@ take_verdict(struct session *s)
 	a->asking = false;
 	start_clock(s);
 	s->card->us[STAGE_AUTH] += (uint32_t)((loop_now_ns() - a->stage_ns) / 1000);
-	count_attempt(s, a->verdict == ANSWER_OK	? ATTEMPT_GOOD
-			 : a->verdict == ANSWER_REFUSED ? ATTEMPT_REFUSED
-							: ATTEMPT_UNAVAILABLE);
+	if (a->verdict != ANSWER_MORE)
+		count_attempt(s, a->verdict == ANSWER_OK        ? ATTEMPT_GOOD
+				 : a->verdict == ANSWER_REFUSED ? ATTEMPT_REFUSED
+								: ATTEMPT_UNAVAILABLE);
 	if (a->verdict == ANSWER_OK)
 		return succeed(s);
 	if (a->verdict == ANSWER_MORE)
