@@ -139,10 +139,6 @@ def namespace():
     space.close()
 
 
-def node_modules(build):
-    return os.path.join(build, "node_modules")
-
-
 @pytest.fixture
 def control(daemons, build):
     def make(control=None, **kwargs):

@@ -2,7 +2,6 @@
 import http.server
 import json
 import os
-import shutil
 import socket
 import socketserver
 import subprocess
@@ -10,6 +9,7 @@ import threading
 
 import pytest
 
+from harness.socks import NODE
 from harness.targets import say_and_close
 
 PAGE = b"behind the sally port\n" * 500
@@ -269,16 +269,13 @@ SocksClient.createConnection({
 
 @pytest.mark.parametrize("version,host", [(4, "127.0.0.1"), (4, "echo.test"), (5, "127.0.0.1"),
                                           (5, "echo.test"), (5, "::1")])
-def test_npm_socks(daemons, dns, build, targets, tmp_path, version, host):
-    assert os.path.isdir(os.path.join(build, "node_modules", "socks")), \
-        "the npm client is not there: see npm.log in the build folder"
+def test_npm_socks(daemons, dns, targets, tmp_path, version, host):
     target = targets(host="::1" if host == "::1" else "127.0.0.1")
     names = dns({"echo.test": ["127.0.0.1"]})
     daemon = daemons(settings={"dns": {"servers": [names.server]}})
     script = tmp_path / "client.js"
     script.write_text(NPM_CLIENT)
-    out = run(shutil.which("node") or "node", str(script), daemon.at[0], str(daemon.at[1]),
-              str(version), host, str(target.port),
-              env={"NODE_PATH": os.path.join(build, "node_modules")})
+    out = run("node", str(script), daemon.at[0], str(daemon.at[1]), str(version), host,
+              str(target.port), env=NODE)
     assert json.loads(out) == "npm socks"
     assert only_end(daemon)["socks"]["version"] == version

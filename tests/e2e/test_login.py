@@ -14,7 +14,7 @@ from harness.ident import Identd, says
 from harness.login import (ALGORITHMS, CHALLENGE, HMAC_MD5, IDENTIFIER, RESPONSE, TEXT, USER, chap,
                            chap_login, password, read_chap, write_private, write_users)
 from harness.memory import holds
-from harness.socks import greeting, request4, request5
+from harness.socks import NODE, greeting, request4, request5
 from harness.wait import until
 
 USERS = {"ann": "secret", "bob": "päss wörd", "eve": "x" * 255}
@@ -552,13 +552,13 @@ SocksClient.createConnection({
 """
 
 
-def test_npm_socks(guarded, echo, build, tmp_path):
+def test_npm_socks(guarded, echo, tmp_path):
     script = tmp_path / "client.js"
     script.write_text(NPM_CLIENT)
     daemon = guarded()
     for secret, said in (("secret", b"hello\n"), ("wrong", b"Socks5 Authentication failed\n")):
         done = run("node", str(script), daemon.at[0], str(daemon.at[1]), str(echo.port), "ann",
-                   secret, env={"NODE_PATH": os.path.join(build, "node_modules")})
+                   secret, env=NODE)
         assert done.stdout == said, done.stderr
 
 

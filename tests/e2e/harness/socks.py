@@ -14,6 +14,9 @@ Reply = collections.namedtuple("Reply", "code address port")
 
 CONNECT, BIND, UDP = 1, 2, 3
 
+# where Debian keeps the modules of npm, socks (node-socks) among them
+NODE = {"NODE_PATH": "/usr/share/nodejs"}
+
 
 class Client:
     """One TCP connection to the proxy (or to anything)."""
