@@ -162,6 +162,8 @@ class Terminal:
     def __init__(self, ctl, *args):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # who runs the tests in the background may have it ignored
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(ctl.folder)
             os.execv(ctl.program, [ctl.program, *args])
         self.seen = ""

@@ -97,6 +97,19 @@ def memory_kib(pid, line="VmRSS"):
     return 0
 
 
+def queued(*pids):
+    """Seconds that all threads of these processes were ready and had no processor."""
+    total = 0
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            try:
+                with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+                    total += int(file.read().split()[1])
+            except OSError:
+                continue  # it has ended, or this kernel does not count
+    return total / 1e9
+
+
 class NetNamespace:
     """A network of its own, with loopback up.  `run` calls a function with the calling thread
     inside; processes and sockets made there stay there.  Needs root."""
