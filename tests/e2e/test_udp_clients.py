@@ -12,6 +12,7 @@ import pytest
 
 from harness import net
 from harness.names import A, query, parse_question
+from harness.socks import NODE
 from harness.wait import PATIENCE
 
 NAMES = {"www.test": ["192.0.2.80", "2001:db8::80"], "mail.test": ["192.0.2.25"]}
@@ -158,16 +159,14 @@ client.on('established', (info) => {
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "echo.test"])
-def test_npm_socks(daemons, dns, udp_targets, build, tmp_path, host):
-    assert os.path.isdir(os.path.join(build, "node_modules", "socks")), \
-        "the npm client is not there: see npm.log in the build folder"
+def test_npm_socks(daemons, dns, udp_targets, tmp_path, host):
     target = udp_targets(lambda data, peer: b"re: " + data, host="127.0.0.1")
     names = dns({"echo.test": ["127.0.0.1"]})
     daemon = daemons(settings={"dns": {"servers": [names.server]}})
     script = tmp_path / "client.js"
     script.write_text(NPM_CLIENT)
-    out = run(shutil.which("node") or "node", str(script), daemon.at[0], str(daemon.at[1]), host,
-              str(target.port), env={"NODE_PATH": os.path.join(build, "node_modules")})
+    out = run("node", str(script), daemon.at[0], str(daemon.at[1]), host, str(target.port),
+              env=NODE)
     assert json.loads(out) == ["127.0.0.1", target.port, "re: npm socks"]
     end = only_end(daemon)
     assert end["source"]["packets"] == end["destination"]["packets"] == 1
