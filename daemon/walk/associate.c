@@ -348,12 +348,20 @@ terms_of(struct destination *d, int32_t rule)
 		keep_limits(a, d->idle_ms, d->lifetime_ms);
 }
 
-/* Told once; asked again when it may be so no more. */
+/* It has been told, and is asked again later: its next datagram must look for it. */
+static void
+close_for(struct destination *d, int64_t ms)
+{
+	d->retry_ms = loop_now() + ms;
+	if (d->association->last == d)
+		d->association->last = NULL;
+	close_door(d);
+}
+
 static void
 over_limit(struct destination *d)
 {
-	d->retry_ms = loop_now() + RETRY_FULL_MS;
-	close_door(d);
+	close_for(d, RETRY_FULL_MS);
 	tell(d, END_LIMIT);
 	drop_held(d, COUNT_UP_LIMIT);
 }
@@ -405,8 +413,7 @@ not_resolved(struct destination *d, enum resolver_status status)
 	d->card->reason = REASON_UNDETERMINED;
 	d->card->policy = walk.generation;
 	d->judged = walk.generation;
-	d->retry_ms = loop_now() + RETRY_MS;
-	close_door(d);
+	close_for(d, RETRY_MS);
 	tell(d, status == RESOLVE_NOT_FOUND ? END_NAME_NOT_FOUND : END_DNS_FAILED);
 	drop_held(d, COUNT_UP_DENIED);
 }

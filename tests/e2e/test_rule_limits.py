@@ -1,6 +1,7 @@
 """limit: { } of a rule: sessions, by user and by source, rates, bandwidth; exact over all workers."""
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -422,6 +423,29 @@ def test_a_destination_over_the_limit_may_come_later(daemons, udp_targets):
             except TimeoutError:
                 return False
         until(again, "the destination that was over the limit")
+
+
+def test_a_name_over_the_limit_may_come_later(daemons, raw_dns, udp_targets):
+    """Also if it is all that the client sends to: its verdict came after its first datagram."""
+    target = udp_targets()
+    names = raw_dns(lambda name, kind: [socket.inet_aton(target.host)] if kind == 1 else [])
+    daemon = daemons(rules=rule("sessions = 1"), settings={"dns": {"servers": [names.server]}})
+    name = "only.test", target.port
+    with Association(daemon) as second:
+        with Association(daemon) as first:
+            assert first.ask(b"a", target.at) == b"a"
+            second.send(b"b", name)
+            limit_record(daemon, target.port)
+        daemon.ledger.last_of(first)
+
+        def again():
+            second.send(b"c", name)
+            second.sock.settimeout(0.3)
+            try:
+                return second.receive() == (b"c", target.at)
+            except TimeoutError:
+                return False
+        until(again, "the name that was over the limit")
 
 
 def test_a_crash_gives_back_what_destinations_had(daemons, udp_targets):
