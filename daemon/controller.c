@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "counting.h"
 #include "vitals.h"
+#include "walk/endings.h"
 
 struct controller controller;
 
@@ -175,6 +176,23 @@ on_books(const struct message *m)
 	log_error("no place for the books of another worker");
 }
 
+/* What had started and not ended in a worker that is gone has ended with it; it could not count
+ * that itself. */
+static void
+count_crash(const struct meters *m)
+{
+	for (int c = 0; c < METER_COMMANDS; c++) {
+		uint64_t started = meter_read(&m->outcome[c][0]), ended = 0;
+
+		for (int e = 0; e < METER_ENDINGS; e++)
+			ended += meter_read(&m->ended[c][e]);
+		if (started <= ended)
+			continue;
+		meter_add(&controller.past_meters.ended[c][END_WORKER_CRASH], started - ended);
+		controller.past[COUNT_ENDED] += started - ended;
+	}
+}
+
 static void
 on_worker_gone(const struct message *m)
 {
@@ -190,6 +208,7 @@ on_worker_gone(const struct message *m)
 			if (n != COUNT_ASKED)
 				controller.past[n] += counted(v->books, (enum books_counter)n);
 		meters_sum(&controller.past_meters, books_meters(v->books));
+		count_crash(books_meters(v->books));
 		books_unmap(v->books);
 		v->books = NULL;
 	}

@@ -137,6 +137,9 @@ def test_a_dead_worker_leaves_its_counts(page, targets):
     got = values(fetch(server)[1])
     assert got['sallyport_sessions_started_total{command="connect",verdict="allowed"}'] == 1
     assert got['sallyport_sessions{command="connect"}'] == 0
+    # its end is counted by the word that the ledger has for it
+    assert got['sallyport_sessions_ended_total{command="connect",reason="worker-crash"}'] == 1
+    assert server.json("status")[0]["counts"]["ended"] == 1
 
 
 def test_openmetrics(page):
