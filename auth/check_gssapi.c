@@ -272,23 +272,29 @@ take_key(gss_ctx_id_t *gss, struct gss_context *made)
  */
 
 /*
- * What Kerberos itself says no to is the client's fault, and so is a token that is none; what else
- * fails is ours.
+ * What fails because of us: no keys, no replay cache, no memory, a configuration. All else is the
+ * client's token; not every fault of it has a number of its own.
  */
 static bool
-is_refusal(OM_uint32 major, OM_uint32 minor)
+is_our_fault(OM_uint32 major, OM_uint32 minor)
 {
+	static const krb5_error_code ours[] = {
+	    KRB5_KT_BADNAME,        KRB5_KT_UNKNOWN_TYPE,
+	    KRB5_KT_IOERR,          KRB5_KT_END,
+	    KRB5_CONFIG_CANTOPEN,   KRB5_CONFIG_BADFORMAT,
+	    KRB5_CONFIG_NODEFREALM, KRB5_CONFIG_NOTENUFSPACE,
+	};
 	krb5_error_code code = (krb5_error_code)minor;
 
 	if (GSS_ROUTINE_ERROR(major) == GSS_S_NO_CRED)
-		return false;
-	if (GSS_ROUTINE_ERROR(major) != GSS_S_FAILURE)
 		return true;
-	return (code >= KRB5KDC_ERR_NONE && code < KRB5KDC_ERR_NONE + 128) ||
-	       code == KRB5_KT_NOTFOUND || code == KRB5_KT_KVNONOTFOUND ||
-	       code == KRB5_BAD_ENCTYPE || code == KRB5_PROG_ETYPE_NOSUPP ||
-	       code == KRB5_BADMSGTYPE || code == KRB5_BAD_MSIZE || code == KRB5_CRYPTO_INTERNAL ||
-	       (code >= ASN1_BAD_TIMEFORMAT && code < ASN1_BAD_TIMEFORMAT + 32);
+	if (GSS_ROUTINE_ERROR(major) != GSS_S_FAILURE)
+		return false;
+	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+		if (code == ours[i])
+			return true;
+	return (code > 0 && code < 4096 /* errno */) ||
+	       (code >= KRB5_RC_TYPE_EXISTS && code <= KRB5_RC_IO_SPACE && code != KRB5_RC_REPLAY);
 }
 
 static enum auth_verdict
@@ -331,7 +337,7 @@ check_gssapi(uint32_t context, const void *token, size_t len, int64_t now_ms, in
 	if (gss != GSS_C_NO_CONTEXT)
 		gss_delete_sec_context(&unused, &gss, GSS_C_NO_BUFFER);
 	if (fault != NULL)
-		return no(GSS_ERROR(major) == 0 || is_refusal(major, minor), why, what, fault);
+		return no(GSS_ERROR(major) == 0 || !is_our_fault(major, minor), why, what, fault);
 	out->token = acceptor.token.value;
 	out->token_len = acceptor.token.length;
 	return AUTH_GOOD;

@@ -942,7 +942,7 @@ renew_pools(void)
 	    [CHECKER_FILE] = s->auth.file_path[0] != '\0' ? s->auth.helpers : 0,
 	    [CHECKER_PAM] = s->auth.pam_service[0] != '\0' ? s->auth.helpers : 0,
 	    [CHECKER_GROUPS] = front.groups_named ? s->auth.helpers : 0,
-	    [CHECKER_GSSAPI] = s->auth.gssapi_keytab[0] != '\0' ? s->auth.helpers : 0,
+	    [CHECKER_GSSAPI] = front.usable[SECRETS_KEYTAB] ? s->auth.helpers : 0,
 	};
 
 	pool_renew(most, now_ms());
@@ -1020,11 +1020,13 @@ tell_problems(const struct problems *p, const char *path)
 static void
 take_keytab(const struct ipc_secrets *told, bool awaited)
 {
+	bool first = !front.usable[SECRETS_KEYTAB];
+
 	if (!told->usable)
 		return;
 	front.usable[SECRETS_KEYTAB] = true;
 	log_info("keys from '%s'", front.settings->auth.gssapi_keytab);
-	if (!awaited) /* those of a new policy are forked behind it anyway */
+	if (first || !awaited) /* those of a new policy are forked behind it anyway */
 		renew_pools();
 }
 

@@ -142,7 +142,7 @@ check_by_gssapi(struct question *q, struct answer *a)
 	if (v == AUTH_UNAVAILABLE)
 		log_error("GSSAPI cannot check: %s", what);
 	else if (v == AUTH_REFUSED)
-		log_info("GSSAPI refuses: %s", what);
+		log_notice("GSSAPI refuses: %s", what);
 	else if (said.token_len > IPC_MAX_TOKEN)
 		a->head.result = ANSWER_UNAVAILABLE;
 	else

@@ -183,14 +183,12 @@ class Protected:
         self.put(b"\x05\x01\x01")
         assert self.client.read(2) == b"\x05\x01"
         token = self.session.token()
-        while True:
-            if token:
-                self.put(frame(TOKEN, token))
-            given = read_frame(self.client, TOKEN)
-            if given:
-                token = self.session.token(given)
-            if self.session.context.complete:
-                return self
+        while token:
+            self.put(frame(TOKEN, token))
+            given = read_frame(self.client, TOKEN)  # an empty one: the server has all that it needs
+            token = self.session.token(given) if given else b""
+        assert self.session.context.complete
+        return self
 
     def agree(self):
         """The level; what the server grants holds."""

@@ -1,12 +1,17 @@
 """Addresses and processes of this machine."""
 import ctypes
+import fcntl
 import os
 import random
 import signal
 import socket
+import struct
 import subprocess
+import termios
 
 import pytest
+
+from harness.wait import until
 
 CLONE_NEWNET = 0x40000000
 
@@ -154,3 +159,10 @@ def die_with_parent():
 def _setns(fd):
     if LIBC.setns(fd, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
+
+
+def taken(sock):
+    """Waits until all that was sent has come to the other end's kernel."""
+    def empty():
+        return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0] == 0
+    until(empty, "what was sent to come")
