@@ -111,7 +111,8 @@ put_said(const struct gssapi_said *said, struct answer *a)
 
 	memcpy(at, said->user, said->user_len);
 	at += said->user_len;
-	memcpy(at, said->token, said->token_len);
+	if (said->token_len > 0)
+		memcpy(at, said->token, said->token_len);
 	at += said->token_len;
 	a->head.user_len = (uint32_t)said->user_len;
 	a->head.token_len = (uint32_t)said->token_len;

@@ -172,7 +172,8 @@ authenticate_ask(struct session *s, struct ipc_auth_ask *ask, const struct ask_b
 	struct approach *a = s->approach;
 	int64_t patience = (int64_t)PATIENCE_CHECKS * walk.settings->auth.timeout_ms + PATIENCE_MS;
 
-	card_set_string(walk.books, s->card, CARD_USER, bytes->user, ask->user_len);
+	if (ask->user_len > 0) /* a token of GSSAPI names nobody yet */
+		card_set_string(walk.books, s->card, CARD_USER, bytes->user, ask->user_len);
 	ask->client = (struct endpoint){s->card->source, s->card->source_port};
 	ask->methods = a->asked_for;
 	a->question.answered = answered;
