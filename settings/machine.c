@@ -67,6 +67,22 @@ check_file(const struct node *section, const char *key, const char *path, struct
 		     strerror(errno));
 }
 
+/* What stands in it only the server can tell. */
+static void
+check_keytab(const struct node *section, const char *path, struct problems *p)
+{
+	const struct node *n = member(section, "keytab");
+	const char *fault;
+	struct stat st;
+
+	check_file(section, "keytab", path, p);
+	if (section == NULL || path[0] == '\0' || stat(path, &st) == -1 ||
+	    (fault = users_mode_fault(USERS_HASHES, st.st_mode)) == NULL)
+		return;
+	problems_add(p, "W305", n != NULL ? n->value : section->key,
+		     "the server will not use '%s': %s", path, fault);
+}
+
 /* As many bytes as the file had when it was looked at; NULL and errno if it has others. */
 static char *
 read_whole(int fd, size_t size)
@@ -151,5 +167,5 @@ settings_machine(const struct node *root, const struct settings *s, struct probl
 	check_users(member(auth, "file"), s->auth.file_path, USERS_HASHES, p);
 	check_users(member(auth, "chap"), s->auth.chap_path, USERS_SECRETS, p);
 	check_service(member(auth, "pam"), s->auth.pam_service, p);
-	check_file(member(auth, "gssapi"), "keytab", s->auth.gssapi_keytab, p);
+	check_keytab(member(auth, "gssapi"), s->auth.gssapi_keytab, p);
 }

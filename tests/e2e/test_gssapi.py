@@ -829,6 +829,9 @@ def test_keytab_bad(guarded, ann, echo, fault):
     words = {"gone": "No such file", "readable": "others may read it", "no key": "no key of the service"}
     until(lambda: words.get(fault, "not a keytab") in daemon.log(), "the complaint")
     works(daemon, echo)
+    warned = subprocess.run([os.path.join(daemon.build, "sallyctl"), "check", "-c", daemon.config], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
+    assert {"gone": "W304", "readable": "W305"}.get(fault, "") in warned
     count = daemon.log().count(words.get(fault, "not a keytab"))
     daemon.reload()
     until(lambda: daemon.log().count(words.get(fault, "not a keytab")) > count, "the complaint of the reload")
