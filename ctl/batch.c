@@ -218,7 +218,10 @@ take_line(struct batch *b, const char *line, size_t len)
 
 	text_init(&error, buf, sizeof buf);
 	if (object == NULL) {
-		text_putf(&error, "not JSON: %s", json_error.text);
+		text_putf(&error, "not JSON: %s",
+			  json_error_code(&json_error) == json_error_null_character
+			      ? "a string holds \\u0000"
+			      : json_error.text);
 		put_error(b, buf);
 		return;
 	}

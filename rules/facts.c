@@ -11,6 +11,19 @@
 
 /* ---- destinations -------------------------------------------------------------- */
 
+/* 127.1, 0x7f000001, 10.0.0.256: resolvers take some of these for addresses (semantics 7). */
+static bool
+ends_in_number(const char *host, size_t len)
+{
+	size_t label = len;
+
+	while (label > 0 && host[label - 1] != '.')
+		label--;
+	if (label == len || host[label] < '0' || host[label] > '9')
+		return false;
+	return strspn(host, "0123456789abcdefABCDEFxX.") >= len;
+}
+
 const char *
 facts_destination(const char *text, struct rules_facts *f, char *name_buf)
 {
@@ -48,7 +61,9 @@ facts_destination(const char *text, struct rules_facts *f, char *name_buf)
 		f->known |= FACT_ADDRESS;
 		break;
 	default:
-		return "the destination is no host name and no address";
+		return ends_in_number(text, host_len)
+			   ? "a name that ends in a number is no host name, and this is no address"
+			   : "the destination is no host name and no address";
 	}
 	f->port = (uint16_t)port;
 	f->known |= FACT_NAME | FACT_PORT;

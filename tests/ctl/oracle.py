@@ -458,15 +458,20 @@ def value_text(value):
     return quoted(value)
 
 
-def text(policy):
+def text(policy, rules_as_list=False):
     """The policy in the form of its file."""
     out = []
     for section, members in policy.items():
-        out.append(f"{section}: {{")
+        as_list = rules_as_list and section == "rules"
+        out.append(f"{section}: {'(' if as_list else '{'}")
+        lines = []
         for name, value in members.items():
-            if isinstance(value, dict):
-                out.append(f"  {name}: {value_text(value)}")
+            if as_list:
+                lines.append("  " + value_text({"name": name, **value}))
+            elif isinstance(value, dict):
+                lines.append(f"  {name}: {value_text(value)}")
             else:
-                out.append(f"  {name} = {value_text(value)}")
-        out.append("}")
+                lines.append(f"  {name} = {value_text(value)}")
+        out.append((",\n" if as_list else "\n").join(lines))
+        out.append(")" if as_list else "}")
     return "\n".join(out) + "\n"

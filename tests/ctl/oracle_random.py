@@ -92,7 +92,7 @@ class World:
             policy[section] = {}
             fill(policy[section])
         policy["rules"] = {}
-        for number in range(rng.choice([1, 2, 4, 8, 12])):
+        for number in range(rng.choice([1, 2, 4, 8, 12, 40])):
             policy["rules"][f"r{number}"] = self.rule()
         for section in ("networks", "hosts", "services", "groups", "times"):
             if not policy[section]:
@@ -282,6 +282,8 @@ class World:
             out["auth"] = rng.choice(list(oracle.PROVEN) + ["ident", "userid"])
             if rng.maybe(.6):
                 out["groups"] = rng.some(UNIX, 2)
+        elif rng.maybe(.1):
+            out["groups"] = rng.some(UNIX, 2)
         if rng.maybe(.5):
             out["command"] = rng.choice(oracle.COMMANDS)
         if rng.maybe(.3):

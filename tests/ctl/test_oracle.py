@@ -25,7 +25,7 @@ ADDRESSES = [("127.0.0.1", "10.20.0.1"), ("0.0.0.0", "::1"), ("::", "10.20.1.7")
 
 def lay(ctl, world, seed):
     """Writes the world's files; returns the oracle for them."""
-    own, text = [], oracle.text(world.policy)
+    own, text = [], oracle.text(world.policy, rules_as_list=seed % 3 == 0)
     if world.settings:
         pair = random.Random(seed).choice(ADDRESSES)
         own = [(pair[0], 1080), (pair[1], 443), ("127.0.0.1", 9108)]
@@ -51,7 +51,7 @@ def judge_world(ctl, seed, settings):
     world = oracle_random.World(seed, settings)
     judge = lay(ctl, world, seed)
     queries = [world.query() for _ in range(QUERIES)]
-    done = ctl.run("explain", "-c", "w.conf", "--batch", "-",
+    done = ctl.run("explain", "-c", "w.conf", "--passed", "--batch", "-",
                    stdin="".join(json.dumps(query) + "\n" for query in queries))
     assert done.returncode == 0, (seed, done.stdout[:2000], done.stderr)
     lines = done.stdout.splitlines()
@@ -91,6 +91,30 @@ def test_one_by_one(ctl):
         want = judge.explain(query)
         got = ctl.explain("w.conf", 0 if want["verdict"] == "allow" else 1, **words)
         assert differs(got, want) is None, (query, got, want)
+
+
+def test_tests_of_a_policy(ctl):
+    """`tests` of a policy pass where they expect what the oracle says, and fail where they do not."""
+    for seed in range(300, 310):
+        world = oracle_random.World(seed)
+        judge = lay(ctl, world, seed)
+        tests, wanted = {}, {}
+        while len(tests) < 25:
+            query = {key: value for key, value in world.query().items() if value is not None}
+            want = judge.explain(query)
+            if want["verdict"] == "need":
+                continue
+            name, shape = f"t{len(tests)}", world.rng.randrange(4)
+            flipped = {"allow": "deny", "deny": "allow"}[want["verdict"]]
+            tests[name] = dict(query, expect=flipped if shape == 0 else want["verdict"])
+            if shape == 1:
+                tests[name]["rule"] = want["rule"]
+            elif shape == 2:
+                tests[name]["rule"] = world.rng.choice(list(world.policy["rules"]))
+            wanted[name] = shape != 0 and tests[name].get("rule", want["rule"]) == want["rule"]
+        ctl.write("t.conf", oracle.text(dict(world.policy, tests=tests)))
+        told = ctl.json("test", "-c", "t.conf", status=0 if all(wanted.values()) else 1)
+        assert {one["name"]: one["passed"] for one in told["tests"]} == wanted, seed
 
 
 @pytest.mark.parametrize("text, inside", [
