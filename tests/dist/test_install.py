@@ -179,3 +179,20 @@ def test_unit_rights_suffice(installed, daemons):
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             status = file.read()
         assert re.search(r"^CapBnd:\s*0+$", status, re.MULTILINE), status
+
+
+def test_the_tarball_has_every_source(request):
+    """A file that no Makefile.inc names would be missing there."""
+    build = os.path.abspath(request.config.getoption("--build"))
+    out = subprocess.run(["make", "-s", "--no-print-directory", "-C", build, "print-dist"],
+                         check=True, capture_output=True, text=True).stdout
+    packed = {os.path.normpath(os.path.join(folder, name))
+              for name in out.split() for folder in (ROOT, build)}
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [f for f in folders
+                      if not f.startswith((".", "build", "autom4te")) and f != "__pycache__"
+                      and os.path.join(folder, f) not in packed]
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith((".c", ".h", ".inc", ".py", ".conf")):
+                assert path in packed or name in ("config.h", "Makefile.inc"), path
