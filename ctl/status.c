@@ -50,6 +50,7 @@ put_policy(const struct style *s, const json_t *o, struct buffer *out)
 {
 	const json_t *reloads = json_object_get(o, "reloads");
 	char rules[COUNT_TEXT], worst[COUNT_TEXT];
+	uint64_t count = json_count(o, "rules");
 
 	(void)s;
 	buffer_puts(out, "policy    ");
@@ -57,8 +58,8 @@ put_policy(const struct style *s, const json_t *o, struct buffer *out)
 		put_shown(out, json_text(o, "name"));
 		buffer_puts(out, " ");
 	}
-	buffer_putf(out, "%s: %s rules, at most %s tested for any session, loaded %.19sZ\n",
-		    json_text(o, "hash"), count_text(json_count(o, "rules"), rules),
+	buffer_putf(out, "%s: %s rule%s, at most %s tested for any session, loaded %.19sZ\n",
+		    json_text(o, "hash"), count_text(count, rules), count == 1 ? "" : "s",
 		    count_text(json_count(o, "worst_case"), worst), json_text(o, "loaded"));
 	buffer_putf(out, "reloads   %llu taken, %llu refused\n",
 		    (unsigned long long)json_count(reloads, "taken"),

@@ -5,6 +5,7 @@ A mark before a block says what it is:
     slip NAME   a file that must not
     shell       commands after "$ " (continued by "> ") with the output that they must have
     server, client, web   the server in one terminal, curl in the other (test_ctl_server.py)
+    live NAME   as shell, with a server that has loaded NAME and the web server (the same)
     dev         words of ./dev
 A block without a mark in a page that has marks is no example.
 
@@ -71,7 +72,8 @@ def commands(block):
 
 
 def shell(command, folder, programs):
-    env = dict(os.environ, PATH=programs + os.pathsep + os.environ["PATH"])
+    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    env["PATH"] = programs + os.pathsep + env["PATH"]
     return subprocess.run(["bash", "-c", command], cwd=folder, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=60, check=False, env=env).stdout
@@ -94,7 +96,7 @@ def test_examples(page, ctl):
                 told = shell(command, ctl.folder, os.path.dirname(ctl.program))
                 assert told == output, f"{page}: {command}"
         else:
-            assert kind in ("file", "server", "client", "web", "dev"), f"{page}: {mark}"
+            assert kind in ("file", "server", "client", "web", "live", "dev"), f"{page}: {mark}"
 
 
 def test_dev_knows_its_words():

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from test_ctl_examples import examples, read
+from test_ctl_examples import commands, examples, read, shell
 
 
 def free_port():
@@ -103,6 +103,46 @@ def test_the_example_with_curl(page, file, place):
     assert told.stdout == "here I am\n", told.stderr
     shown = ended(proxy)
     assert f"127.0.0.1:{place.web}" in shown and "this-machine" in shown
+
+
+# what is another one each time
+VARIES = [(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"), (r"(127\.0\.0\.1):\d{4,5} ann", r"\1:PORT ann"),
+          (r"[\d.]+ (ms|s|B up|B down)\b", r"N \1"), (r"policy [0-9a-f]{12}", "policy HASH"),
+          (r"(records 1 to) \d+", r"\1 N"), (r"(curl: \(97\)).*", r"\1"), (r"(client|target)-closed", "closed")]
+
+
+def alike(text):
+    for pattern, word in VARIES:
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def test_the_examples_with_a_running_server(place, ctl, server):
+    """README's: its files, its users, its server; what curl and sallyctl say then."""
+    def ours(text):
+        return text.replace("1082", str(place.socks)).replace("8000", str(place.web))
+    programs = os.path.dirname(ctl.program)
+    place.start_web()
+    ran = 0
+    for mark, block in examples("README.md"):
+        kind, _, name = mark.partition(" ")
+        if kind == "file":
+            ctl.write(name, ours(block))
+        elif kind == "shell":
+            for command, _ in commands(block):
+                shell(command, ctl.folder, programs)
+        elif kind == "live":
+            proxy = place.start([server, "-f", "-c", name], place.socks, ctl.folder)
+            for command, output in commands(block):
+                end = time.monotonic() + 20
+                # a record is there soon after its session
+                while (told := alike(shell(ours(command), ctl.folder, programs))) != alike(
+                        ours(output)):
+                    assert command.startswith("sallyctl log") and time.monotonic() < end, told
+                    time.sleep(0.1)
+                ran += 1
+            ended(proxy)
+    assert ran
 
 
 def keys_of(value, before=""):

@@ -4,6 +4,8 @@ import socket
 import subprocess
 import threading
 
+import pytest
+
 from harness.net import die_with_parent
 from harness.wait import PATIENCE, until
 
@@ -22,7 +24,11 @@ class Identd:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind((address, PORT))
+        try:
+            self._listener.bind((address, PORT))
+        except PermissionError:
+            self._listener.close()
+            pytest.skip("needs root for port 113")
         self._listener.listen(16)
         threading.Thread(target=self._serve, daemon=True).start()
 
