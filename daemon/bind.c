@@ -21,7 +21,7 @@
 
 #define FIRST_PASSED 3 /* SD_LISTEN_FDS_START */
 #define CONTROL_BACKLOG 64
-#define BACKLOG 65535  /* the kernel takes the smaller of this and net.core.somaxconn */
+#define BACKLOG 65535 /* the kernel takes the smaller of this and net.core.somaxconn */
 
 struct passed { /* a socket from the service manager */
 	int fd;
@@ -38,8 +38,8 @@ passed_sockets(struct passed list[SETTINGS_LISTENERS])
 	uint64_t for_pid, count;
 	unsigned n = 0;
 
-	if (pid == NULL || fds == NULL ||
-	    !text_parse_u64(pid, strlen(pid), UINT32_MAX, &for_pid) || for_pid != (uint64_t)getpid() ||
+	if (pid == NULL || fds == NULL || !text_parse_u64(pid, strlen(pid), UINT32_MAX, &for_pid) ||
+	    for_pid != (uint64_t)getpid() ||
 	    !text_parse_u64(fds, strlen(fds), SETTINGS_LISTENERS, &count))
 		return 0;
 	for (uint64_t i = 0; i < count; i++) {
@@ -56,7 +56,8 @@ passed_sockets(struct passed list[SETTINGS_LISTENERS])
 		if (conn_local(p->fd, &p->at))
 			n++;
 		else
-			log_warning("descriptor %d from the service manager is no socket of ours", p->fd);
+			log_warning("descriptor %d from the service manager is no socket of ours",
+				    p->fd);
 	}
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
@@ -72,7 +73,7 @@ take_passed(struct passed *list, unsigned count, const struct settings_listener 
 		for (unsigned i = 0; i < count; i++) {
 			bool same = by_name ? strcmp(list[i].name, l->name) == 0
 					    : addr_equal(&list[i].at.addr, &l->at.addr) &&
-						list[i].at.port == l->at.port;
+						  list[i].at.port == l->at.port;
 
 			if (list[i].taken || !same)
 				continue;
@@ -92,7 +93,8 @@ bind_one(const struct settings_listener *l)
 	if (fd == -1)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (ss.ss_family == AF_INET6) /* :: and 0.0.0.0 are two listeners, each judged by its own name */
+	if (ss.ss_family ==
+	    AF_INET6) /* :: and 0.0.0.0 are two listeners, each judged by its own name */
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
 	if (bind(fd, (struct sockaddr *)&ss, len) == 0)
 		return fd;
@@ -109,7 +111,8 @@ make_ready(int fd)
 
 	/* Accepted sockets inherit it: one system call less for each session. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != -1 && listen(fd, BACKLOG) == 0;
+	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != -1 &&
+	       listen(fd, BACKLOG) == 0;
 }
 
 bool
@@ -135,11 +138,12 @@ bind_listeners(const struct settings *s, struct bound *out)
 			if (fd != -1)
 				close(fd);
 			if (l->optional) {
-				log_warning("cannot bind optional listener '%s' to '%s': %s", l->name, at,
-				    strerror(error));
+				log_warning("cannot bind optional listener '%s' to '%s': %s",
+					    l->name, at, strerror(error));
 				continue;
 			}
-			log_error("cannot bind listener '%s' to '%s': %s", l->name, at, strerror(error));
+			log_error("cannot bind listener '%s' to '%s': %s", l->name, at,
+				  strerror(error));
 			ok = false;
 			continue;
 		}
@@ -150,7 +154,8 @@ bind_listeners(const struct settings *s, struct bound *out)
 	}
 	for (unsigned i = 0; i < passed_count; i++)
 		if (!passed[i].taken) {
-			log_warning("socket '%s' from the service manager is no listener of the settings",
+			log_warning(
+			    "socket '%s' from the service manager is no listener of the settings",
 			    passed[i].name);
 			close(passed[i].fd);
 		}
@@ -181,8 +186,8 @@ control_address(const char *path, struct sockaddr_un *out)
 	memset(out, 0, sizeof *out);
 	out->sun_family = AF_UNIX;
 	if (strlen(path) >= sizeof out->sun_path) {
-		log_error("the path of the control socket is too long: '%s' (at most %zu bytes)", path,
-			  sizeof out->sun_path - 1);
+		log_error("the path of the control socket is too long: '%s' (at most %zu bytes)",
+			  path, sizeof out->sun_path - 1);
 		return false;
 	}
 	memcpy(out->sun_path, path, strlen(path) + 1);
@@ -215,7 +220,8 @@ clear_stale(const struct sockaddr_un *at)
 	if (lstat(at->sun_path, &st) == -1)
 		return errno == ENOENT;
 	if (!S_ISSOCK(st.st_mode)) {
-		log_error("the control socket '%s' would replace a file that is no socket", at->sun_path);
+		log_error("the control socket '%s' would replace a file that is no socket",
+			  at->sun_path);
 		return false;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -271,12 +277,12 @@ still_ours(void)
 {
 	struct stat st;
 
-	return control.path[0] != '\0' && lstat(control.path, &st) == 0 && st.st_dev == control.dev &&
-	       st.st_ino == control.ino;
+	return control.path[0] != '\0' && lstat(control.path, &st) == 0 &&
+	       st.st_dev == control.dev && st.st_ino == control.ino;
 }
 
-/* The folder may belong to the account of our children: by a descriptor, so that what is changed is what
- * was looked at, and no file that a link leads to. */
+/* The folder may belong to the account of our children: by a descriptor, so that what is changed is
+ * what was looked at, and no file that a link leads to. */
 void
 bind_control_mode(const struct settings *s)
 {

@@ -1,5 +1,6 @@
 /*
- * daemon/main.c - sallyportd's command line, and going to the background. What runs is daemon/parent.c.
+ * daemon/main.c - sallyportd's command line, and going to the background. What runs is
+ * daemon/parent.c.
  */
 #include "config.h"
 
@@ -37,9 +38,9 @@ static const char usage[] =
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'}, {"foreground", no_argument, NULL, 'f'},
-    {"test", no_argument, NULL, 't'},	      {"quiet", no_argument, NULL, 'q'},
+    {"test", no_argument, NULL, 't'},         {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},      {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},	      {NULL, 0, NULL, 0},
+    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 };
 
 /* The first process waits until the server is ready, so that a script knows what it started. */
@@ -81,7 +82,8 @@ absolute(const char *path)
 		return strdup(path);
 	here = getcwd(NULL, 0);
 	if (here == NULL || asprintf(&full, "%s/%s", here, path) == -1) {
-		fprintf(stderr, "sallyportd: cannot tell where '%s' is: %s\n", path, strerror(errno));
+		fprintf(stderr, "sallyportd: cannot tell where '%s' is: %s\n", path,
+			strerror(errno));
 		exit(EXIT_CANNOT_START);
 	}
 	free(here);
@@ -125,7 +127,7 @@ main(int argc, char **argv)
 		}
 	if (optind < argc) {
 		fprintf(stderr, "sallyportd: '%s' is not understood\nTry 'sallyportd --help'.\n",
-		    argv[optind]);
+			argv[optind]);
 		return EXIT_WRONG_USAGE;
 	}
 	log_open("parent", true, most);

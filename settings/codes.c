@@ -137,9 +137,10 @@ static const struct code {
 	     "A file of hashes may be read by its owner and group and written by its owner alone;\n"
 	     "one of CHAP secrets has mode 0600. The server does not use one that is more open:\n"
 	     "chmod 0600 FILE\n"},
-    {"W306", "A password hash is weak.\n\n"
-	     "Hashes of this kind (DES, MD5) are guessed quickly by who gets hold of the file. Set\n"
-	     "the password anew: sallyctl passwd add NAME\n"},
+    {"W306",
+     "A password hash is weak.\n\n"
+     "Hashes of this kind (DES, MD5) are guessed quickly by who gets hold of the file. Set\n"
+     "the password anew: sallyctl passwd add NAME\n"},
     {"W307", "This machine has no such PAM service.\n\n"
 	     "Without a file for the service in /etc/pam.d nobody is accepted by PAM; that of the\n"
 	     "service 'other' is not taken instead.\n"},

@@ -251,9 +251,9 @@ read_listeners(struct reader *r, struct node *root, struct node *group)
 const char *const *
 settings_words(void)
 {
-	static const char *const words[] = {"listeners", "workers", "user",    "egress", "timeouts",
-					    "limits",    "dns",     "bind",    "udp",    "auth",
-					    "audit",     "state",   "control", "metrics", NULL};
+	static const char *const words[] = {
+	    "listeners", "workers", "user",  "egress", "timeouts", "limits",  "dns", "bind",
+	    "udp",       "auth",    "audit", "state",  "control",  "metrics", NULL};
 
 	return words;
 }

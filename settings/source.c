@@ -289,8 +289,7 @@ source_open(struct sources *s, const char *path, const char *display, struct pla
 	    struct stat *what, struct problems *p)
 {
 	bool other = s->instead_of != NULL && strcmp(path, s->instead_of) == 0;
-	struct source *src =
-	    source_new(s, other ? s->instead : path, other ? s->instead : display);
+	struct source *src = source_new(s, other ? s->instead : path, other ? s->instead : display);
 	struct stat st;
 	bool good = false;
 	/* Not blocking: a pipe in the place of a file must not hold us. */

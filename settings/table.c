@@ -146,9 +146,11 @@ const struct setting settings_table[] = {
      "when records must have reached the disk: never waited for, with each checkpoint, or before "
      "the next are written"},
     {"audit.progress", SETTING_TIME_S, AT(audit.progress_s), 0, "15 min", SECOND, 30 * DAY,
-     SETTING_NONE, NULL, "between two records of a session that lasts; \"none\": none but start and end"},
+     SETTING_NONE, NULL,
+     "between two records of a session that lasts; \"none\": none but start and end"},
     {"state.directory", SETTING_PATH, AT(state.directory), 0, SETTINGS_STATE, 0, 0, 0, NULL,
-     "folder for what outlives a restart, as the counters of rules; the default one only if it exists"},
+     "folder for what outlives a restart, as the counters of rules; the default one only if it "
+     "exists"},
     {"control.socket", SETTING_PATH, AT(control.socket), 0, "/run/sallyport/control", 0, 0,
      SETTING_SECTION, NULL, "where sallyctl reaches the server"},
     {"control.viewers", SETTING_ACCOUNTS, AT(control.viewers), AT(control.viewer_count), NULL, 0,
