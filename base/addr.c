@@ -264,11 +264,25 @@ addr_parse(const char *text, size_t len, struct addr *out)
 
 /* --- address to text --- */
 
-static char *
-put_decimal(char *p, unsigned v)
+/* Less than 1000. */
+static inline char *
+put_small(char *p, unsigned v)
 {
+	if (v >= 100)
+		*p++ = (char)('0' + v / 100);
 	if (v >= 10)
-		p = put_decimal(p, v / 10);
+		*p++ = (char)('0' + v / 10 % 10);
+	*p++ = (char)('0' + v % 10);
+	return p;
+}
+
+static char *
+put_port(char *p, unsigned v)
+{
+	if (v < 1000)
+		return put_small(p, v);
+	p = put_small(p, v / 100);
+	*p++ = (char)('0' + v / 10 % 10);
 	*p++ = (char)('0' + v % 10);
 	return p;
 }
@@ -296,7 +310,7 @@ format4(char *p, const uint8_t b[4])
 	for (int i = 0; i < 4; i++) {
 		if (i > 0)
 			*p++ = '.';
-		p = put_decimal(p, b[i]);
+		p = put_small(p, b[i]);
 	}
 	return p;
 }
@@ -395,7 +409,7 @@ endpoint_format(const struct endpoint *e, char buf[ENDPOINT_TEXT])
 	if (brackets)
 		*p++ = ']';
 	*p++ = ':';
-	p = put_decimal(p, e->port);
+	p = put_port(p, e->port);
 	*p = '\0';
 	return (size_t)(p - buf);
 }
@@ -539,7 +553,7 @@ prefix_format(const struct prefix *p, char buf[PREFIX_TEXT])
 	char *end = buf + len;
 
 	*end++ = '/';
-	end = put_decimal(end, prefix_is4(p) ? p->len - 96u : p->len);
+	end = put_small(end, prefix_is4(p) ? p->len - 96u : p->len);
 	*end = '\0';
 	return (size_t)(end - buf);
 }

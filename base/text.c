@@ -14,6 +14,18 @@
 
 static const char hex_digits[] = "0123456789abcdef";
 
+/* The decimal digits of 0 to 99: a division a pair instead of one a digit. */
+static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+			    "25262728293031323334353637383940414243444546474849"
+			    "50515253545556575859606162636465666768697071727374"
+			    "75767778798081828384858687888990919293949596979899";
+
+static inline void
+put_pair(char *p, unsigned v)
+{
+	memcpy(p, pairs + (size_t)2 * v, 2);
+}
+
 void
 text_init(struct text *t, char *buf, size_t cap)
 {
@@ -47,20 +59,30 @@ text_put_u64(struct text *t, uint64_t v)
 	char digits[20];
 	size_t at = sizeof digits;
 
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v > 0);
+	for (; v >= 100; v /= 100)
+		put_pair(digits + (at -= 2), (unsigned)(v % 100));
+	if (v >= 10)
+		put_pair(digits + (at -= 2), (unsigned)v);
+	else
+		digits[--at] = (char)('0' + v);
 	text_put_bytes(t, digits + at, sizeof digits - at);
 }
 
 void
 text_put_hex(struct text *t, const uint8_t *p, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		char two[2] = {hex_digits[p[i] >> 4], hex_digits[p[i] & 15]};
+	char digits[64];
 
-		text_put_bytes(t, two, 2);
+	while (len > 0) {
+		size_t n = len < sizeof digits / 2 ? len : sizeof digits / 2;
+
+		for (size_t i = 0; i < n; i++) {
+			digits[2 * i] = hex_digits[p[i] >> 4];
+			digits[2 * i + 1] = hex_digits[p[i] & 15];
+		}
+		text_put_bytes(t, digits, 2 * n);
+		p += n;
+		len -= n;
 	}
 }
 
@@ -125,26 +147,26 @@ static void
 quote(put_fn *put, void *to, const unsigned char *s, size_t len, size_t max,
       const struct quoting *q)
 {
-	size_t told = len < max ? len : max;
+	size_t told = len < max ? len : max, n = 1;
+	char out[128];
 
-	put(to, &q->mark, 1);
-	for (size_t i = 0; i < told;) {
-		size_t run = i;
-		char bad[8];
-
-		while (run < told && is_plain(s[run], q->mark))
-			run++;
-		if (run > i)
-			put(to, s + i, run - i);
-		if (run < told) {
-			put(to, bad, escape_byte(bad, s[run], q));
-			run++;
+	out[0] = q->mark;
+	for (size_t i = 0; i < told; i++) {
+		if (n > sizeof out - 16) {
+			put(to, out, n);
+			n = 0;
 		}
-		i = run;
+		if (is_plain(s[i], q->mark))
+			out[n++] = (char)s[i];
+		else
+			n += escape_byte(out + n, s[i], q);
 	}
-	if (told < len)
-		put(to, "...", 3);
-	put(to, &q->mark, 1);
+	if (told < len) {
+		memcpy(out + n, "...", 3);
+		n += 3;
+	}
+	out[n++] = q->mark;
+	put(to, out, n);
 }
 
 static void
@@ -173,16 +195,6 @@ text_put_quoted(struct text *t, const void *s, size_t len, size_t max)
 
 /* --- time and quantities --- */
 
-/* Digits with leading zeros, width of them. */
-static void
-put_digits(char *p, unsigned v, int width)
-{
-	while (width-- > 0) {
-		p[width] = (char)('0' + v % 10);
-		v /= 10;
-	}
-}
-
 /*
  * Days since 1970-01-01 to a date, by eras of 400 years that begin in March, so
  * that the leap day comes last. gmtime_r(3) takes a lock and looks at TZ.
@@ -201,29 +213,47 @@ date_of(int64_t days, unsigned *year, unsigned *month, unsigned *day)
 	*year = (unsigned)(z / 146097) * 400 + year_of_era + (*month <= 2);
 }
 
+/* Up to the second. */
+static void
+put_second(char *p, int64_t seconds)
+{
+	int64_t days = seconds / 86400;
+	unsigned year, month, day, of_day;
+
+	if (seconds % 86400 < 0)
+		days--;
+	of_day = (unsigned)(seconds - days * 86400);
+	date_of(days, &year, &month, &day);
+	put_pair(p, year / 100 % 100);
+	put_pair(p + 2, year % 100);
+	put_pair(p + 5, month);
+	put_pair(p + 8, day);
+	put_pair(p + 11, of_day / 3600);
+	put_pair(p + 14, of_day / 60 % 60);
+	put_pair(p + 17, of_day % 60);
+}
+
 void
 text_put_time(struct text *t, int64_t unix_ns)
 {
-	char out[] = "0000-00-00T00:00:00.000000Z";
-	int64_t seconds = unix_ns / NS_PER_S, rest = unix_ns % NS_PER_S, days;
-	unsigned year, month, day, of_day;
+	/* many times are told in a row, most of the same second */
+	static _Thread_local char out[] = "1970-01-01T00:00:00.000000Z";
+	static _Thread_local int64_t told; /* up to its second */
+	int64_t seconds = unix_ns / NS_PER_S, rest = unix_ns % NS_PER_S;
+	unsigned us;
 
 	if (rest < 0) {
 		rest += NS_PER_S;
 		seconds--;
 	}
-	days = seconds / 86400;
-	if (seconds % 86400 < 0)
-		days--;
-	of_day = (unsigned)(seconds - days * 86400);
-	date_of(days, &year, &month, &day);
-	put_digits(out, year, 4);
-	put_digits(out + 5, month, 2);
-	put_digits(out + 8, day, 2);
-	put_digits(out + 11, of_day / 3600, 2);
-	put_digits(out + 14, of_day / 60 % 60, 2);
-	put_digits(out + 17, of_day % 60, 2);
-	put_digits(out + 20, (unsigned)(rest / NS_PER_US), 6);
+	if (seconds != told) {
+		put_second(out, seconds);
+		told = seconds;
+	}
+	us = (unsigned)(rest / NS_PER_US);
+	put_pair(out + 20, us / 10000);
+	put_pair(out + 22, us / 100 % 100);
+	put_pair(out + 24, us % 100);
 	text_put_bytes(t, out, sizeof out - 1);
 }
 

@@ -54,6 +54,9 @@
 #define ASK_AGAIN_MS 60000 /* for a new file, if none came */
 #define CLOCK_STEP_NS (NS_PER_S / 2)
 #define SYNC_TOLD_MS 60000
+#define SYNC_MS 1000    /* behind checkpoints, not more often: a disk may take 10 ms and more */
+#define KNOWN_RULES 256 /* and listeners: what their lines have in common */
+#define KNOWN_LISTENERS 64
 #define NOTES 64
 
 struct shelf {
@@ -72,6 +75,20 @@ struct generation {
 	size_t settings_len, policy_len;
 	struct policy *policy;
 	int64_t sessions; /* started under it and not ended */
+	struct record_words words;
+};
+
+/* Of rules and listeners that were in use lately; generation 0: empty. */
+struct known_rule {
+	uint32_t generation;
+	int32_t rule;
+	struct rule_terms terms;
+	struct record_words words;
+};
+
+struct known_listener {
+	uint32_t generation, listener;
+	struct record_words words;
 };
 
 static struct {
@@ -84,6 +101,9 @@ static struct {
 	struct desk_facts *facts; /* on the desk */
 	struct shelf shelves[SHELVES];
 	struct generation generations[GENERATIONS];
+	struct generation *found; /* the last one, which is most often the next */
+	struct known_rule rules[KNOWN_RULES];
+	struct known_listener listeners[KNOWN_LISTENERS];
 	uint32_t newest;
 	bool ready, stop, orphan, colour;
 	int64_t stop_ms;
@@ -97,6 +117,7 @@ static struct {
 	uint64_t file_seq;     /* the record that tells its key */
 	int64_t asked_ms;      /* for another one; 0: not */
 	bool sync_due;
+	int64_t synced_ms;     /* 0: not yet */
 	int64_t sync_told_ms;  /* that it failed */
 	int64_t wall_ahead_ns; /* of the monotonic clock */
 	bool heard;            /* something that books_done is owed for */
@@ -111,9 +132,13 @@ static struct {
 static struct generation *
 generation_find(uint32_t number)
 {
-	for (int i = 0; i < GENERATIONS; i++)
-		if (number != 0 && ledger.generations[i].number == number)
-			return &ledger.generations[i];
+	struct generation *g = ledger.found;
+
+	if (number == 0 || (g != NULL && g->number == number))
+		return number != 0 ? g : NULL;
+	for (g = ledger.generations; g < ledger.generations + GENERATIONS; g++)
+		if (g->number == number)
+			return ledger.found = g;
 	return NULL;
 }
 
@@ -207,23 +232,51 @@ drops(void)
 	return s != NULL && s->audit.on_full == ON_FULL_DROP;
 }
 
-/* As audit.sync wants it. */
+/* Milliseconds until what is written must reach the disk, as audit.sync wants it; -1: it need not.
+ */
+static int
+sync_in(void)
+{
+	const struct settings *s = settings_now();
+	int64_t since;
+
+	if (!ledger.sync_due || s == NULL || s->audit.sync == SYNC_NONE)
+		return -1;
+	since = clock_mono_ns() / NS_PER_MS - ledger.synced_ms;
+	if (s->audit.sync == SYNC_BATCH || ledger.synced_ms == 0 || since >= SYNC_MS)
+		return 0;
+	return (int)(SYNC_MS - since);
+}
+
 static void
 sync_file(void)
 {
-	const struct settings *s = settings_now();
 	int64_t now = clock_mono_ns() / NS_PER_MS;
 	int error;
 
-	if (s == NULL || s->audit.sync == SYNC_NONE ||
-	    (s->audit.sync == SYNC_CHECKPOINT && !ledger.sync_due))
-		return;
 	ledger.sync_due = false;
+	ledger.synced_ms = now;
 	if ((error = desk_sync(ledger.desk)) == 0)
 		return;
 	if (ledger.sync_told_ms == 0 || now - ledger.sync_told_ms >= SYNC_TOLD_MS)
 		log_error("the audit file did not reach the disk: %s", strerror(error));
 	ledger.sync_told_ms = now;
+}
+
+/* The file is left: its last checkpoint waits for nothing. */
+static void
+sync_last(void)
+{
+	if (sync_in() != -1)
+		sync_file();
+}
+
+static bool
+syncs_batches(void)
+{
+	const struct settings *s = settings_now();
+
+	return s != NULL && s->audit.sync == SYNC_BATCH;
 }
 
 /* True when everything stands in the file (or may be dropped). */
@@ -234,6 +287,8 @@ flush(void)
 	int error;
 
 	if (desk_empty(ledger.desk)) { /* which says nothing of the file */
+		if (sync_in() == 0)
+			sync_file();
 		all_done();
 		return true;
 	}
@@ -252,7 +307,8 @@ flush(void)
 	ledger.facts->failing = failing;
 	if (failing && !desk_written(ledger.desk))
 		return false;
-	if (!failing)
+	ledger.sync_due |= syncs_batches();
+	if (!failing && sync_in() == 0)
 		sync_file();
 	all_done();
 	desk_clear(ledger.desk);
@@ -573,15 +629,67 @@ as_it_listened(const struct card_door *door, struct card *c)
 	c->flags &= (uint8_t)~CARD_REPLIED;
 }
 
+/* What lines of this rule have in common. */
+static const struct known_rule *
+known_rule(const struct generation *g, int32_t rule)
+{
+	struct known_rule *k = &ledger.rules[(uint32_t)rule % KNOWN_RULES];
+
+	if (k->generation == g->number && k->rule == rule)
+		return k;
+	k->generation = g->number;
+	k->rule = rule;
+	policy_terms(g->policy, rule, &k->terms);
+	record_rule(&k->words, k->terms.name, k->terms.ticket);
+	return k;
+}
+
+/* What lines of this listener have in common. */
+static const struct record_words *
+known_listener(const struct generation *g, uint32_t listener, const struct record *r)
+{
+	struct known_listener *k = &ledger.listeners[listener % KNOWN_LISTENERS];
+
+	if (k->generation == g->number && k->listener == listener)
+		return &k->words;
+	k->generation = g->number;
+	k->listener = listener;
+	record_observer(&k->words, r->hostname, r->version, r->listener);
+	return &k->words;
+}
+
+/* The rule of a card, NULL: none. */
+static const struct rule_terms *
+say_rule(const struct generation *g, const struct card *c, struct record *r)
+{
+	size_t count = policy_rule_count(g->policy);
+	bool known = c->rule >= RULE_SELF && c->rule < (int32_t)count;
+	const struct known_rule *k;
+
+	if (c->rule == RULE_NONE)
+		return NULL;
+	k = known_rule(g, known ? c->rule : RULE_DEFAULT);
+	r->rule = k->terms.name;
+	r->reference = k->terms.ticket;
+	r->rule_words = &k->words;
+	if (c->dry_run > 0 && c->dry_run <= count) {
+		struct rule_terms dry;
+
+		policy_terms(g->policy, (int32_t)(c->dry_run - 1), &dry);
+		r->dry_run = dry.name;
+	}
+	return &k->terms;
+}
+
 /* At `to` there is room for a record. */
 static void
 write_card(struct books *b, const struct card *shared, enum books_event event,
 	   const struct desk_effect *e, char *to)
 {
 	struct card copy, *c = &copy;
-	struct generation *g;
+	const struct rule_terms *terms = NULL;
 	const struct settings *s;
-	struct rule_terms terms = {0};
+	struct generation *g;
 	struct record r = {
 	    .event = event,
 	    .books = b,
@@ -603,25 +711,14 @@ write_card(struct books *b, const struct card *shared, enum books_event event,
 		r.age_s = books_progressed(b, shared, copy.bytes);
 	if (s != NULL && c->listener < s->listener_count && c->listener < SETTINGS_LISTENERS)
 		r.listener = s->listeners[c->listener].name;
-	if (g != NULL && c->rule != RULE_NONE) {
-		bool known =
-		    c->rule >= RULE_SELF && c->rule < (int32_t)policy_rule_count(g->policy);
-
-		policy_terms(g->policy, known ? c->rule : RULE_DEFAULT, &terms);
-		r.rule = terms.name;
-		r.reference = terms.ticket;
-		if (c->dry_run > 0 && c->dry_run <= policy_rule_count(g->policy)) {
-			struct rule_terms dry;
-
-			policy_terms(g->policy, (int32_t)(c->dry_run - 1), &dry);
-			r.dry_run = dry.name;
-		}
-	}
 	if (g != NULL) {
+		terms = say_rule(g, c, &r);
 		r.policy_name = policy_name(g->policy);
 		r.policy_hash = policy_hash(g->policy);
+		r.policy_words = &g->words;
+		r.observer_words = known_listener(g, c->listener, &r);
 		g->sessions += event == EVENT_START ? 1 : event == EVENT_END ? -1 : 0;
-		if (terms.allow && !wanted(&terms, event)) {
+		if (terms != NULL && terms->allow && !wanted(terms, event)) {
 			take_effect(b, e); /* it is heard all the same */
 			return;
 		}
@@ -855,6 +952,7 @@ on_policy(const struct message *m)
 	if (g.settings_at == NULL || !settings_valid(g.settings_at, g.settings_len) ||
 	    g.policy_at == NULL || (g.policy = policy_open(g.policy_at, g.policy_len)) == NULL)
 		give_up("cannot map the policy");
+	record_policy(&g.words, policy_name(g.policy), policy_hash(g.policy));
 	*room = g;
 	if (ledger.newest == 0) {
 		const struct settings *s = g.settings_at;
@@ -940,13 +1038,15 @@ static int
 idle_ms(void)
 {
 	const struct settings *s = settings_now();
-	int64_t sign = checkpoint_in(), old = s != NULL ? old_in(s) : -1;
+	int64_t old = s != NULL ? old_in(s) : -1, all[] = {checkpoint_in(), sync_in(), old};
+	int64_t least = INT32_MAX;
 
 	if (old == 0 && ledger.asked_ms != 0) /* it was asked for */
-		old = ASK_AGAIN_MS;
-	if (sign == -1 || (old != -1 && old < sign))
-		sign = old;
-	return sign > INT32_MAX ? INT32_MAX : (int)sign;
+		all[2] = ASK_AGAIN_MS;
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (all[i] != -1 && all[i] < least)
+			least = all[i];
+	return least == INT32_MAX ? -1 : (int)least;
 }
 
 /* ---- the clock ----------------------------------------------------------------------------- */
@@ -1018,6 +1118,7 @@ on_audit_file(const struct message *m)
 		flush(); /* what was heard before belongs to the old file */
 		change_key();
 		flush();
+		sync_last();
 	}
 	left = file_is_empty(fd) ? desk_left(ledger.desk) : 0;
 	desk_open(ledger.desk, fd);
@@ -1359,5 +1460,8 @@ ledger_run(int channel)
 	if (ledger.orphan)
 		end_orphans();
 	close_key();
-	return flush() ? 0 : 1;
+	if (!flush())
+		return 1;
+	sync_last();
+	return 0;
 }

@@ -143,8 +143,8 @@ const struct setting settings_table[] = {
     {"audit.rotate-hook", SETTING_PATH, AT(audit.rotate_hook), 0, NULL, 0, 0, 0, NULL,
      "program that is run with the name of each file that was rotated"},
     {"audit.sync", SETTING_CHOICE, AT(audit.sync), 0, "checkpoint", 0, 0, 0, sync_words,
-     "when records must have reached the disk: never waited for, with each checkpoint, or before "
-     "the next are written"},
+     "when records must have reached the disk: never waited for, with a checkpoint (at most one a "
+     "second), or before the next are written"},
     {"audit.progress", SETTING_TIME_S, AT(audit.progress_s), 0, "15 min", SECOND, 30 * DAY,
      SETTING_NONE, NULL,
      "between two records of a session that lasts; \"none\": none but start and end"},

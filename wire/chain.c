@@ -7,6 +7,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED /* SHA256_Init and so on */
 #include "wire/chain.h"
 
+#include <endian.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -17,15 +18,33 @@
 /* The plain functions: those that take any hash allocate and clear for each line, which costs as
  * much as a short one. */
 static void
-hash_of(const void *a, size_t a_len, const void *b, size_t b_len, uint8_t out[CHAIN_HASH])
+hash_line(const void *line, size_t len, uint8_t out[CHAIN_HASH])
 {
 	SHA256_CTX c;
 
 	SHA256_Init(&c);
-	SHA256_Update(&c, a, a_len);
-	if (b_len > 0)
-		SHA256_Update(&c, b, b_len);
+	SHA256_Update(&c, line, len);
 	SHA256_Final(out, &c);
+}
+
+/* SHA-256 of 64 bytes: one block, and the one that says that these were all (FIPS 180-4, 5.1.1). */
+static void
+hash_two(const uint8_t a[CHAIN_HASH], const uint8_t b[CHAIN_HASH], uint8_t out[CHAIN_HASH])
+{
+	static const uint8_t end[SHA256_CBLOCK] = {[0] = 0x80, [62] = 0x02};
+	uint8_t block[SHA256_CBLOCK];
+	SHA256_CTX c;
+
+	SHA256_Init(&c);
+	memcpy(block, a, CHAIN_HASH);
+	memcpy(block + CHAIN_HASH, b, CHAIN_HASH);
+	SHA256_Transform(&c, block);
+	SHA256_Transform(&c, end);
+	for (int i = 0; i < 8; i++) {
+		uint32_t word = htobe32((uint32_t)c.h[i]);
+
+		memcpy(out + 4 * i, &word, sizeof word);
+	}
 }
 
 void
@@ -38,8 +57,8 @@ chain_begin(struct chain *c, const uint8_t prev[CHAIN_PREV])
 void
 chain_add(struct chain *c, const char *line, size_t len)
 {
-	hash_of(line, len, NULL, 0, c->last);
-	hash_of(c->root, sizeof c->root, c->last, sizeof c->last, c->root);
+	hash_line(line, len, c->last);
+	hash_two(c->root, c->last, c->root);
 }
 
 /* ---- the members ------------------------------------------------------------------------ */
@@ -92,6 +111,16 @@ chain_put(struct text *t, const struct chain_tail *tail)
 		text_put(t, m->behind);
 	}
 	text_put(t, "}}");
+}
+
+void
+chain_put_prev(struct text *t, uint64_t seq, const uint8_t prev[CHAIN_PREV])
+{
+	text_put(t, OPENING);
+	text_put_u64(t, seq);
+	text_put(t, ",\"prev\":\"");
+	text_put_hex(t, prev, CHAIN_PREV);
+	text_put(t, "\"}}");
 }
 
 struct cursor {

@@ -32,46 +32,57 @@ enum {
 #define TELL_OVER (TELL_TARGET | TELL_BYTES | TELL_END | TELL_MS)
 
 struct event_row {
-	const char *action, *category, *type, *outcome, *number;
+	const char *opening; /* of "event", up to the id */
+	size_t opening_len;
+	const char *action, *outcome, *number;
 	const char *word, *colour; /* short form */
 	unsigned tells;
 };
 
 #define SESSION "\"network\",\"session\""
 #define AUTHENTICATION "\"authentication\""
+#define OPENING(action, category, type, outcome)                                                   \
+	",\"event\":{\"kind\":\"event\",\"category\":[" category "],\"type\":[" type               \
+	"],\"action\":\"" action "\",\"outcome\":\"" outcome "\",\"id\":\""
+#define ROW(action, category, type, outcome, ...)                                                  \
+	{                                                                                          \
+		OPENING(action, category, type, outcome),                                          \
+		    sizeof(OPENING(action, category, type, outcome)) - 1, action, outcome,         \
+		    __VA_ARGS__                                                                    \
+	}
 
 /* Category and type as ECS allows them together (ecs.version). */
 static const struct event_row events[EVENT_COUNT] = {
-    [EVENT_NONE] = {"none", SESSION, "\"info\"", "unknown", "0", "none", "", 0},
-    [EVENT_START] = {"session-start", SESSION, "\"connection\",\"start\",\"allowed\"", "success",
-		     "1", "open", "\033[32m", TELL_TARGET | TELL_REPLY},
-    [EVENT_DENY] = {"session-deny", SESSION, "\"connection\",\"denied\"", "failure", "1", "deny",
-		    "\033[1;31m", TELL_TARGET | TELL_MS},
-    [EVENT_FAIL] = {"session-fail", SESSION, "\"connection\",\"end\"", "failure", "1", "fail",
-		    "\033[33m", TELL_TARGET | TELL_MS},
-    [EVENT_END] = {"session-end", SESSION, "\"connection\",\"end\"", "success", "2", "close",
-		   "\033[36m", TELL_OVER},
-    [EVENT_AUTH_SUCCESS] = {"auth-success", AUTHENTICATION, "\"start\"", "success", "3", "login",
-			    "\033[32m", 0},
-    [EVENT_AUTH_FAILURE] = {"auth-failure", AUTHENTICATION, "\"start\"", "failure", "4", "wrong",
-			    "\033[1;31m", 0},
-    [EVENT_LOCKOUT] = {"lockout", AUTHENTICATION, "\"info\"", "failure", "5", "lock", "\033[1;31m",
-		       0},
-    [EVENT_BIND_LISTEN] = {"bind-listen", SESSION, "\"connection\",\"info\"", "success", "6",
-			   "door", "\033[32m", TELL_TARGET},
-    [EVENT_BIND_ACCEPT] = {"bind-accept", SESSION, "\"connection\",\"info\"", "success", "7",
-			   "call", "\033[32m", TELL_TARGET},
+    [EVENT_NONE] = ROW("none", SESSION, "\"info\"", "unknown", "0", "none", "", 0),
+    [EVENT_START] = ROW("session-start", SESSION, "\"connection\",\"start\",\"allowed\"", "success",
+			"1", "open", "\033[32m", TELL_TARGET | TELL_REPLY),
+    [EVENT_DENY] = ROW("session-deny", SESSION, "\"connection\",\"denied\"", "failure", "1", "deny",
+		       "\033[1;31m", TELL_TARGET | TELL_MS),
+    [EVENT_FAIL] = ROW("session-fail", SESSION, "\"connection\",\"end\"", "failure", "1", "fail",
+		       "\033[33m", TELL_TARGET | TELL_MS),
+    [EVENT_END] = ROW("session-end", SESSION, "\"connection\",\"end\"", "success", "2", "close",
+		      "\033[36m", TELL_OVER),
+    [EVENT_AUTH_SUCCESS] =
+	ROW("auth-success", AUTHENTICATION, "\"start\"", "success", "3", "login", "\033[32m", 0),
+    [EVENT_AUTH_FAILURE] =
+	ROW("auth-failure", AUTHENTICATION, "\"start\"", "failure", "4", "wrong", "\033[1;31m", 0),
+    [EVENT_LOCKOUT] =
+	ROW("lockout", AUTHENTICATION, "\"info\"", "failure", "5", "lock", "\033[1;31m", 0),
+    [EVENT_BIND_LISTEN] = ROW("bind-listen", SESSION, "\"connection\",\"info\"", "success", "6",
+			      "door", "\033[32m", TELL_TARGET),
+    [EVENT_BIND_ACCEPT] = ROW("bind-accept", SESSION, "\"connection\",\"info\"", "success", "7",
+			      "call", "\033[32m", TELL_TARGET),
     /* its number is followed by the age that it tells */
-    [EVENT_PROGRESS] = {"session-progress", SESSION, "\"connection\",\"info\"", "success", "8",
-			"still", "\033[36m", TELL_TARGET | TELL_BYTES},
-    [EVENT_DESTINATION] = {"udp-destination", SESSION, "\"connection\",\"info\"", "success", "9",
-			   "udp", "\033[36m", TELL_OVER},
+    [EVENT_PROGRESS] = ROW("session-progress", SESSION, "\"connection\",\"info\"", "success", "8",
+			   "still", "\033[36m", TELL_TARGET | TELL_BYTES),
+    [EVENT_DESTINATION] = ROW("udp-destination", SESSION, "\"connection\",\"info\"", "success", "9",
+			      "udp", "\033[36m", TELL_OVER),
 };
 
 /* A destination that was denied is told by the same event. */
-static const struct event_row destination_denied = {
-    "udp-destination", SESSION,  "\"connection\",\"denied\"", "failure", "9", "udp",
-    "[1;31m",         TELL_OVER};
+static const struct event_row destination_denied =
+    ROW("udp-destination", SESSION, "\"connection\",\"denied\"", "failure", "9", "udp",
+	"\033[1;31m", TELL_OVER);
 
 static const struct event_row *
 row_of(const struct record *r)
@@ -138,22 +149,15 @@ put_long(struct text *t, uint64_t v)
 	text_put_u64(t, v > INT64_MAX ? INT64_MAX : v);
 }
 
-/* Opens an object at its first member and separates the others. */
-static void
-member(struct text *t, bool *any, const char *object, const char *name)
-{
-	if (*any) {
-		text_put_char(t, ',');
-	} else if (object != NULL) {
-		LIT(t, ",\"");
-		text_put(t, object);
-		LIT(t, "\":{");
-	}
-	*any = true;
-	text_put_char(t, '"');
-	text_put(t, name);
-	LIT(t, "\":");
-}
+/* Opens an object at its first member and separates the others; both are constants. */
+#define MEMBER(t, any, object, name)                                                               \
+	do {                                                                                       \
+		if (any)                                                                           \
+			LIT(t, ",\"" name "\":");                                                  \
+		else                                                                               \
+			LIT(t, ",\"" object "\":{\"" name "\":");                                  \
+		(any) = true;                                                                      \
+	} while (0)
 
 static void
 close_object(struct text *t, bool any)
@@ -171,11 +175,11 @@ put_string(struct text *t, const char *s, size_t limit)
 static void
 put_address(struct text *t, const struct addr *a)
 {
-	char buf[ADDR_TEXT];
+	char buf[1 + ADDR_TEXT] = "\"";
+	size_t len = 1 + addr_format(a, buf + 1);
 
-	text_put_char(t, '"');
-	text_put_bytes(t, buf, addr_format(a, buf));
-	text_put_char(t, '"');
+	buf[len++] = '"'; /* where the NUL was */
+	text_put_bytes(t, buf, len);
 }
 
 static void
@@ -185,15 +189,7 @@ put_event(struct text *t, const struct record *r, const char *id)
 	const struct event_row *e = row_of(r);
 	bool still = r->event == EVENT_PROGRESS;
 
-	LIT(t, ",\"event\":{\"kind\":\"event\",\"category\":[");
-	text_put(t, e->category);
-	LIT(t, "],\"type\":[");
-	text_put(t, e->type);
-	LIT(t, "],\"action\":\"");
-	text_put(t, e->action);
-	LIT(t, "\",\"outcome\":\"");
-	text_put(t, e->outcome);
-	LIT(t, "\",\"id\":\"");
+	text_put_bytes(t, e->opening, e->opening_len);
 	text_put_bytes(t, id, BOOKS_ID - 1);
 	text_put_char(t, '-');
 	text_put(t, e->number);
@@ -271,22 +267,22 @@ put_destination(struct text *t, const struct record *r, size_t limit)
 	bool any = false;
 
 	if (len > 0) {
-		member(t, &any, "destination", "domain");
+		MEMBER(t, any, "destination", "domain");
 		text_put_json(t, name, len, limit);
 	}
 	if (c->flags & CARD_HAS_ADDRESS) {
-		member(t, &any, "destination", "ip");
+		MEMBER(t, any, "destination", "ip");
 		put_address(t, &c->destination);
 	}
 	if (c->flags & CARD_HAS_REQUEST) {
-		member(t, &any, "destination", "port");
+		MEMBER(t, any, "destination", "port");
 		text_put_u64(t, c->destination_port);
 	}
 	if (row_of(r)->tells & TELL_BYTES) {
-		member(t, &any, "destination", "bytes");
+		MEMBER(t, any, "destination", "bytes");
 		put_long(t, c->down);
 		if (c->command == 3) {
-			member(t, &any, "destination", "packets");
+			MEMBER(t, any, "destination", "packets");
 			put_long(t, c->datagrams[1]);
 		}
 	}
@@ -318,17 +314,17 @@ put_observer(struct text *t, const char *hostname, const char *version, const ch
 	bool any = false;
 
 	if (given(hostname)) {
-		member(t, &any, "observer", "hostname");
+		MEMBER(t, any, "observer", "hostname");
 		put_string(t, hostname, 64);
 	}
-	member(t, &any, "observer", "product");
+	MEMBER(t, any, "observer", "product");
 	LIT(t, "\"sallyport\"");
 	if (given(version)) {
-		member(t, &any, "observer", "version");
+		MEMBER(t, any, "observer", "version");
 		put_string(t, version, 32);
 	}
 	if (given(listener)) {
-		member(t, &any, "observer", "ingress");
+		MEMBER(t, any, "observer", "ingress");
 		LIT(t, "{\"interface\":{\"name\":");
 		put_string(t, listener, 64);
 		LIT(t, "}}");
@@ -337,17 +333,17 @@ put_observer(struct text *t, const char *hostname, const char *version, const ch
 }
 
 static void
-put_rule(struct text *t, const struct record *r, size_t limit)
+put_rule(struct text *t, const char *rule, const char *reference, size_t limit)
 {
 	bool any = false;
 
-	if (given(r->rule)) {
-		member(t, &any, "rule", "id");
-		put_string(t, r->rule, 64);
+	if (given(rule)) {
+		MEMBER(t, any, "rule", "id");
+		put_string(t, rule, 64);
 	}
-	if (given(r->reference)) {
-		member(t, &any, "rule", "reference");
-		put_string(t, r->reference, limit);
+	if (given(reference)) {
+		MEMBER(t, any, "rule", "reference");
+		put_string(t, reference, limit);
 	}
 	close_object(t, any);
 }
@@ -371,16 +367,21 @@ static void
 put_stage_times(struct text *t, const struct card *c)
 {
 	static const char *const stages[STAGE_TIMES] = {
-	    [STAGE_HANDSHAKE] = "handshake", [STAGE_AUTH] = "auth",
-	    [STAGE_IDENT] = "ident",         [STAGE_DNS] = "dns",
-	    [STAGE_CONNECT] = "connect",     [STAGE_FIRST_BYTE] = "first_byte"};
+	    [STAGE_HANDSHAKE] = "\"handshake\":", [STAGE_AUTH] = "\"auth\":",
+	    [STAGE_IDENT] = "\"ident\":",         [STAGE_DNS] = "\"dns\":",
+	    [STAGE_CONNECT] = "\"connect\":",     [STAGE_FIRST_BYTE] = "\"first_byte\":"};
 	bool any = false;
 	unsigned i;
 
 	for (i = 0; i < STAGE_TIMES; i++) {
 		if (c->us[i] == 0)
 			continue;
-		member(t, &any, "ms", stages[i]);
+		if (any)
+			text_put_char(t, ',');
+		else
+			LIT(t, ",\"ms\":{");
+		any = true;
+		text_put(t, stages[i]);
 		put_ms(t, c->us[i]);
 	}
 	close_object(t, any);
@@ -452,24 +453,31 @@ put_socks(struct text *t, const struct record *r, const char *session, size_t li
 	text_put_char(t, '}');
 }
 
-/* The policy in force: name, the first 12 hex digits of its hash, and why it said what it said. */
-static void
-put_policy(struct text *t, const char *name, const uint8_t *hash, const char *reason, size_t limit)
+/* The policy in force: name and the first 12 hex digits of its hash. True: the object is open. */
+static bool
+put_policy(struct text *t, const char *name, const uint8_t *hash, size_t limit)
 {
 	bool any = false;
 
 	if (given(name)) {
-		member(t, &any, "policy", "name");
+		MEMBER(t, any, "policy", "name");
 		put_string(t, name, limit);
 	}
 	if (hash != NULL) {
-		member(t, &any, "policy", "hash");
+		MEMBER(t, any, "policy", "hash");
 		text_put_char(t, '"');
 		text_put_hex(t, hash, 6);
 		text_put_char(t, '"');
 	}
+	return any;
+}
+
+/* And why it said what it said. */
+static void
+end_policy(struct text *t, bool any, const char *reason)
+{
 	if (given(reason)) {
-		member(t, &any, "policy", "reason");
+		MEMBER(t, any, "policy", "reason");
 		put_string(t, reason, 32);
 	}
 	close_object(t, any);
@@ -478,11 +486,16 @@ put_policy(struct text *t, const char *name, const uint8_t *hash, const char *re
 static void
 put_audit(struct text *t, uint64_t seq, const uint8_t *prev, const struct chain_tail *more)
 {
-	struct chain_tail tail = {0};
+	struct chain_tail tail;
 
-	if (more != NULL)
-		tail = *more;
-	tail.seq = seq > INT64_MAX ? INT64_MAX : seq; /* a long of ECS has a sign */
+	seq = seq > INT64_MAX ? INT64_MAX : seq; /* a long of ECS has a sign */
+	if (more == NULL && prev != NULL) {
+		chain_put_prev(t, seq, prev);
+		text_put_char(t, '\n');
+		return;
+	}
+	tail = more != NULL ? *more : (struct chain_tail){0};
+	tail.seq = seq;
 	if (prev != NULL) {
 		memcpy(tail.prev, prev, sizeof tail.prev);
 		tail.has |= CHAIN_HAS_PREV;
@@ -499,31 +512,96 @@ put_head(struct text *t, int64_t at_ns)
 	LIT(t, ",\"ecs\":{\"version\":\"8.11.0\"}");
 }
 
+/* -- words that many lines have ------------------------------------------------------------- */
+
+static void
+words_begin(struct text *t, struct record_words *w)
+{
+	text_init(t, w->text, sizeof w->text);
+}
+
+static void
+words_end(const struct text *t, struct record_words *w)
+{
+	w->len = t->cut ? 0 : (uint16_t)t->len;
+}
+
+void
+record_observer(struct record_words *w, const char *hostname, const char *version,
+		const char *listener)
+{
+	struct text t;
+
+	words_begin(&t, w);
+	put_observer(&t, hostname, version, listener);
+	words_end(&t, w);
+}
+
+void
+record_rule(struct record_words *w, const char *rule, const char *reference)
+{
+	struct text t;
+
+	words_begin(&t, w);
+	put_rule(&t, rule, reference, string_limits[0]);
+	words_end(&t, w);
+}
+
+void
+record_policy(struct record_words *w, const char *name, const uint8_t *hash)
+{
+	struct text t;
+
+	words_begin(&t, w);
+	put_policy(&t, name, hash, string_limits[0]);
+	words_end(&t, w);
+}
+
+/* False: they must be told by their parts, since there are none, or strings must be shorter. */
+static bool
+put_words(struct text *t, const struct record_words *w, size_t limit)
+{
+	if (w == NULL || w->len == 0 || limit != string_limits[0])
+		return false;
+	text_put_bytes(t, w->text, w->len);
+	return true;
+}
+
+/* -- records of sessions -------------------------------------------------------------------- */
+
 size_t
 record_ecs(const struct record *r, char *buf)
 {
 	char id[BOOKS_ID], session[BOOKS_ID];
+	unsigned tells = row_of(r)->tells;
 	struct text t;
 	size_t i;
 
 	books_id(r->books, r->card, id);
-	books_session_id(r->books, r->card, session);
+	if (card_is_destination(r->card))
+		books_session_id(r->books, r->card, session);
+	else
+		memcpy(session, id, sizeof session);
 	for (i = 0; i < COUNT(string_limits); i++) {
 		size_t limit = string_limits[i];
+		bool any = true;
 
 		text_init(&t, buf, RECORD_MAX);
 		put_head(&t, r->at_ns);
 		put_event(&t, r, id);
 		put_user(&t, r, limit);
 		put_source(&t, r);
-		if (row_of(r)->tells & TELL_TARGET)
+		if (tells & TELL_TARGET)
 			put_destination(&t, r, limit);
 		put_network(&t, r);
-		put_observer(&t, r->hostname, r->version, r->listener);
-		if (row_of(r)->tells & TELL_TARGET)
-			put_rule(&t, r, limit);
+		if (!put_words(&t, r->observer_words, limit))
+			put_observer(&t, r->hostname, r->version, r->listener);
+		if (tells & TELL_TARGET && !put_words(&t, r->rule_words, limit))
+			put_rule(&t, r->rule, r->reference, limit);
 		put_socks(&t, r, session, limit);
-		put_policy(&t, r->policy_name, r->policy_hash, r->reason, limit);
+		if (!put_words(&t, r->policy_words, limit))
+			any = put_policy(&t, r->policy_name, r->policy_hash, limit);
+		end_policy(&t, any, r->reason);
 		put_audit(&t, r->seq, r->prev, NULL);
 		if (!t.cut)
 			break;
@@ -609,7 +687,7 @@ record_plain_ecs(const struct record_plain *r, char *buf)
 			text_put_char(&t, '}');
 		}
 		put_observer(&t, r->hostname, r->version, NULL);
-		put_policy(&t, r->policy_name, r->policy_hash, NULL, limit);
+		end_policy(&t, put_policy(&t, r->policy_name, r->policy_hash, limit), NULL);
 		put_audit(&t, r->seq, r->prev, r->chain);
 		if (!t.cut)
 			break;

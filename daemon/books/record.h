@@ -14,6 +14,15 @@
 
 #define RECORD_MAX 8192 /* no line is longer, newline included */
 
+/* What many lines have in common, told once (record_observer and so on). */
+struct record_words {
+	uint16_t len; /* 0: nothing, or too long to be kept; then the parts are told */
+	char text[382];
+};
+void record_observer(struct record_words *w, const char *hostname, const char *version, const char *listener);
+void record_rule(struct record_words *w, const char *rule, const char *reference);
+void record_policy(struct record_words *w, const char *name, const uint8_t *hash);
+
 struct record {
 	enum books_event event;
 	int64_t at_ns; /* wall: @timestamp */
@@ -32,6 +41,8 @@ struct record {
 	uint64_t seq;
 	const uint8_t *prev; /* CHAIN_PREV bytes, NULL: none */
 	bool colour; /* short form only */
+	/* of the parts above, so that they need not be told again; NULL: none */
+	const struct record_words *observer_words, *rule_words, *policy_words;
 };
 
 /* Line with its newline into buf (RECORD_MAX); returns its length. Always valid JSON, also when cut. */

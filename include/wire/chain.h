@@ -59,6 +59,8 @@ struct chain_tail {
 };
 /* `,"audit":{...}}` without a newline. A signature is not written, see chain_sign. */
 void chain_put(struct text *t, const struct chain_tail *tail);
+/* The same of a line that has nothing else, as most have. */
+void chain_put_prev(struct text *t, uint64_t seq, const uint8_t prev[CHAIN_PREV]);
 /* Of a line without newline. False: it does not end so. Everything that is not exactly as it is written is refused. */
 bool chain_parse(const char *line, size_t len, struct chain_tail *out);
 

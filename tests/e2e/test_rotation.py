@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import time
 
 import pytest
@@ -249,3 +250,33 @@ def test_sync(daemons, crowds, sync):
     clients.wait(200)
     clients.stop()
     check_told_once(daemon, clients)
+
+
+def test_checkpoints_sync_once_a_second(daemons, crowds, echo, tmp_path):
+    """However many checkpoints come the disk is asked once a second at most; behind the last one, too."""
+    daemon = daemons(settings={"audit": {"sync": "checkpoint"}})
+    trace = tmp_path / "trace"
+    watch = subprocess.Popen(["strace", "-ttt", "-e", "trace=fdatasync,fsync", "-o", str(trace),
+                              "-p", str(daemon.ledger_pid())], stderr=subprocess.PIPE)
+    try:
+        assert b"attached" in watch.stderr.readline()
+
+        def syncs():
+            return [float(line.split()[0]) for line in trace.read_text().splitlines()
+                    if "fdatasync(" in line]
+
+        def checkpoints():
+            return actions(daemon.audit).count("checkpoint")
+
+        clients = Storm(daemon.at, crowds().port, 50)
+        until(lambda: checkpoints() >= 8, "several checkpoints a second")
+        clients.stop()
+        told = time.time()
+        session(daemon, echo)
+        until(lambda: syncs() and syncs()[-1] > told, "what the last of them waits for")
+        times = syncs()
+        assert len(times) < checkpoints()
+        assert all(b - a > 0.95 for a, b in zip(times, times[1:])), times
+    finally:
+        watch.terminate()
+        watch.wait()

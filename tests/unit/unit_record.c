@@ -774,6 +774,52 @@ examples(void)
 	return suite_close();
 }
 
+/* Words that were told once make the same line as their parts, also one that is told shorter. */
+static void
+test_words(void)
+{
+	struct record_words observer, rule, policy;
+	char parts[RECORD_MAX], reference[300], user[255];
+	struct card *c = sample();
+	struct record r = about(c, EVENT_DENY);
+
+	r.reason = "rule";
+	r.policy_name = "when there is room";
+	memset(reference, 0x7f, sizeof(reference) - 1);
+	reference[sizeof(reference) - 1] = '\0';
+	for (int round = 0; round < 3; round++) {
+		size_t len;
+
+		if (round == 1)
+			r.reference = reference;
+		if (round == 2) { /* all of it needs six bytes for each */
+			memset(user, 1, sizeof(user));
+			for (int which = 0; which < 3; which++)
+				card_set_string(books, c, (enum card_string)which, user,
+						sizeof(user));
+			r.rule = r.dry_run = r.hostname = r.listener = reference;
+			r.policy_name = "a name that is told shorter, when there is no room for it";
+		}
+		record_observer(&observer, r.hostname, r.version, r.listener);
+		record_rule(&rule, r.rule, r.reference);
+		record_policy(&policy, r.policy_name, r.policy_hash);
+		/* what is too long is not kept */
+		CU_ASSERT_EQUAL(rule.len > 0, round < 1);
+		CU_ASSERT_EQUAL(observer.len > 0, round < 2);
+		CU_ASSERT_TRUE(policy.len > 0);
+		r.observer_words = r.rule_words = r.policy_words = NULL;
+		len = record_ecs(&r, parts);
+		CU_ASSERT_EQUAL(memmem(parts, len, "room", 4) == NULL, round == 2);
+		r.observer_words = &observer;
+		r.rule_words = &rule;
+		r.policy_words = &policy;
+		CU_ASSERT_EQUAL(record_ecs(&r, line), len);
+		CU_ASSERT_EQUAL(memcmp(line, parts, len), 0);
+		json_decref(parsed(len));
+	}
+	card_drop(books, c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -790,6 +836,7 @@ main(int argc, char **argv)
 				      {"progress", test_progress},
 				      {"destination", test_destination},
 				      {"short_events", test_short_events},
+				      {"words", test_words},
 				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"record", suite_open, suite_close, NULL, NULL, tests},
 					CU_SUITE_INFO_NULL};
