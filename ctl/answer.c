@@ -11,6 +11,8 @@
 
 #include "ctl/ctl.h"
 
+void (*ctl_leave)(void);
+
 int
 ctl_fail(const struct ctl_call *call, const char *fmt, ...)
 {
@@ -21,6 +23,8 @@ ctl_fail(const struct ctl_call *call, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);
+	if (ctl_leave != NULL)
+		ctl_leave();
 	if (call == NULL || !call->json) {
 		if (call != NULL)
 			fprintf(stderr, "sallyctl: %s: %s\n", call->command->name, line);

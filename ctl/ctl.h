@@ -60,6 +60,8 @@ void usage_put(struct buffer *out); /* the tool's own --help */
 /* answer.c */
 int ctl_fail(const struct ctl_call *call, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));    /* tells, returns CTL_FAILED */
+/* Gives the terminal back before something is told; NULL: nobody has it. */
+extern void (*ctl_leave)(void);
 bool ctl_write(const struct buffer *out);     /* to stdout; false: told */
 int ctl_done(struct buffer *out, int status); /* writes and frees; status, or CTL_FAILED */
 

@@ -62,6 +62,7 @@ int sessions_run(struct ctl_call *call);
 int rules_run(struct ctl_call *call);
 int log_run(struct ctl_call *call);
 int metrics_run(struct ctl_call *call);
+int top_run(struct ctl_call *call);
 int kill_run(struct ctl_call *call);
 int reload_run(struct ctl_call *call);
 int drain_run(struct ctl_call *call);

@@ -86,6 +86,16 @@ static const struct ctl_option metrics_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct ctl_option top_options[] = {
+    {"once", 0, NULL, "print one picture as plain text"},
+    {"batch", 0, "N", "print N of them"},
+    {"interval", 0, "TIME", "between two looks; default 2 s"},
+    {"sort", 0, "KEY", "rate, sessions, bytes or matches"},
+    {"rows", 0, "N", "of each list, in plain text; default 10"},
+    LIVE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct ctl_option reload_options[] = {
     {"preview", 0, NULL, "only tell what would come of it"},
     LIVE_OPTION,
@@ -175,6 +185,12 @@ const struct ctl_command ctl_commands[] = {
      "Shows the metrics of the running server as its page for Prometheus does, in the text\n"
      "form of Prometheus or of OpenMetrics. For viewers and operators.",
      metrics_options, 0, 0, metrics_run},
+    {"top", "", "what the running server is busy with",
+     "Shows, on the whole screen and again and again, the running server's rates, and the users,\n"
+     "sources, destinations and rules that its open sessions belong to, the busiest first, and\n"
+     "what is denied most. Keys: 1 to 6 and Tab choose what is shown, s how it is sorted, h helps,\n"
+     "q leaves. With --once or --batch plain text. For viewers and operators.",
+     top_options, 0, 0, top_run},
     {"reload", "", "make the server read its configuration again",
      "Tells the running server to read its configuration, and shows what it found: the\n"
      "same as 'sallyctl check'. Sessions that are forbidden now are ended. Exit status 0\n"

@@ -9,6 +9,7 @@
 
 #include "controller.h"
 #include "counting.h"
+#include "ranking.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -589,7 +590,8 @@ answer_begin(struct caller *c)
 	    [CONTROL_STATUS] = ask_status,   [CONTROL_SESSIONS] = list_sessions,
 	    [CONTROL_RULES] = counting_list, [CONTROL_KILL] = order_kill,
 	    [CONTROL_RELOAD] = order_reload, [CONTROL_DRAIN] = order_drain,
-	    [CONTROL_REOPEN] = order_reopen, [CONTROL_METRICS] = tell_metrics};
+	    [CONTROL_REOPEN] = order_reopen, [CONTROL_METRICS] = tell_metrics,
+	    [CONTROL_TOP] = ranking_begin};
 	const struct control_row *row = &control_commands[c->request.command];
 
 	if (!row->operator|| c->operator) {

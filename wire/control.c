@@ -11,13 +11,14 @@
 const struct control_row control_commands[CONTROL_COMMANDS] = {
     [CONTROL_STATUS] = {"status", false, 0},
     [CONTROL_SESSIONS] = {"sessions", false,
-			  WHICH | F(SOURCE) | F(DESTINATION) | F(OLDER) | F(YOUNGER)},
+			  WHICH | F(SOURCE) | F(DESTINATION) | F(OLDER) | F(YOUNGER) | F(DESTINATIONS)},
     [CONTROL_RULES] = {"rules", false, 0},
     [CONTROL_KILL] = {"kill", true, WHICH},
-    [CONTROL_RELOAD] = {"reload", true, F(PREVIEW)},
+    [CONTROL_RELOAD] = {"reload", true, F(PREVIEW) | F(JSON)},
     [CONTROL_DRAIN] = {"drain", true, 0},
     [CONTROL_REOPEN] = {"reopen", true, 0},
     [CONTROL_METRICS] = {"metrics", false, F(OPENMETRICS)},
+    [CONTROL_TOP] = {"top", false, F(SORT) | F(LIMIT)},
 };
 
 enum kind { STRING, NUMBER, SWITCH };
@@ -31,6 +32,10 @@ static const struct {
     [CONTROL_RULE] = {"rule", STRING},
     [CONTROL_SOURCE] = {"source", STRING},
     [CONTROL_DESTINATION] = {"destination", STRING},
+    [CONTROL_SORT] = {"sort", STRING},
+    [CONTROL_LIMIT] = {"limit", NUMBER},
+    [CONTROL_DESTINATIONS] = {"destinations", SWITCH},
+    [CONTROL_JSON] = {"json", SWITCH},
     [CONTROL_OLDER] = {"older", NUMBER},
     [CONTROL_YOUNGER] = {"younger", NUMBER},
     [CONTROL_PREVIEW] = {"preview", SWITCH},

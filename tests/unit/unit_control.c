@@ -112,7 +112,7 @@ test_both_ways(void)
 		for (int f = 0; f < CONTROL_FIELDS; f++) {
 			if (!(control_commands[c].fields >> f & 1))
 				continue;
-			if (f <= CONTROL_DESTINATION) {
+			if (f <= CONTROL_SORT) {
 				CU_ASSERT(
 				    control_set_string(&r, (enum control_field)f, "x\x01\xff\"y"));
 			} else if (f >= CONTROL_PREVIEW)
@@ -141,7 +141,7 @@ test_both_ways(void)
 static void
 test_roles(void)
 {
-	static const char *const look[] = {"status", "sessions", "rules", "hits", "metrics"};
+	static const char *const look[] = {"status", "sessions", "rules", "hits", "metrics", "top"};
 
 	for (int c = 0; c < CONTROL_COMMANDS; c++) {
 		bool looks = false;
