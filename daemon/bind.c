@@ -13,12 +13,15 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "net/conn.h"
 
+#define PREDECESSOR_MS 2000
 #define FIRST_PASSED 3 /* SD_LISTEN_FDS_START */
 #define CONTROL_BACKLOG 64
 #define BACKLOG 65535 /* the kernel takes the smaller of this and net.core.somaxconn */
@@ -83,6 +86,21 @@ take_passed(struct passed *list, unsigned count, const struct settings_listener 
 	return -1;
 }
 
+bool
+bind_wait_for_predecessor(void)
+{
+	static int64_t until;
+	const struct timespec pause = {0, 20 * NS_PER_MS};
+	int64_t now = clock_mono_ns();
+
+	if (until == 0)
+		until = now + PREDECESSOR_MS * NS_PER_MS;
+	if (now >= until)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
 static int
 bind_one(const struct settings_listener *l)
 {
@@ -130,7 +148,9 @@ bind_listeners(const struct settings *s, struct bound *out)
 		char at[ENDPOINT_TEXT];
 
 		if (fd == -1)
-			fd = bind_one(l);
+			while ((fd = bind_one(l)) == -1 && errno == EADDRINUSE &&
+			       bind_wait_for_predecessor())
+				;
 		if (fd == -1 || !make_ready(fd) || !conn_local(fd, &to->at)) {
 			int error = errno;
 
@@ -210,12 +230,25 @@ make_folder(const char *path)
 		log_info("made the folder '%s'", folder);
 }
 
+/* 0: somebody listens there. */
+static int
+knock(const struct sockaddr_un *at)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+	if (fd == -1)
+		return errno;
+	error = connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 ? 0 : errno;
+	close(fd);
+	return error;
+}
+
 /* True: there is nothing any more at this path. */
 static bool
 clear_stale(const struct sockaddr_un *at)
 {
 	struct stat st;
-	int fd, error;
+	int error;
 
 	if (lstat(at->sun_path, &st) == -1)
 		return errno == ENOENT;
@@ -224,14 +257,17 @@ clear_stale(const struct sockaddr_un *at)
 			  at->sun_path);
 		return false;
 	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1)
-		return false;
-	error = connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 ? 0 : errno;
-	close(fd);
+	while ((error = knock(at)) == 0 && bind_wait_for_predecessor())
+		;
+	if (error == ENOENT)
+		return true;
 	if (error == ECONNREFUSED)
 		return unlink(at->sun_path) == 0 || errno == ENOENT;
-	log_error("another server listens on the control socket '%s'", at->sun_path);
+	if (error == 0)
+		log_error("another server listens on the control socket '%s'", at->sun_path);
+	else
+		log_error("cannot tell whether the control socket '%s' is used: %s", at->sun_path,
+			  strerror(error));
 	return false;
 }
 

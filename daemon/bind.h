@@ -31,4 +31,10 @@ void bind_control_remove(void);
 /* The metrics page's; *at: as really bound. -1: logged. */
 int bind_metrics(const struct settings *s, struct endpoint *at);
 
+/*
+ * At start, what we want may be held by the children of a parent that was killed: they go as soon as they see it,
+ * and a service manager may be quicker. Waits a moment; true: try again, false: it is somebody else's.
+ */
+bool bind_wait_for_predecessor(void);
+
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "bind.h"
 #include "books/hits.h"
 #include "settings/settings.h"
 
@@ -40,6 +41,17 @@ is_ours(int fd, const char *path)
 	return false;
 }
 
+static bool
+lock(int fd)
+{
+	int held;
+
+	while ((held = flock(fd, LOCK_EX | LOCK_NB)) == -1 && errno == EWOULDBLOCK &&
+	       bind_wait_for_predecessor())
+		;
+	return held == 0;
+}
+
 static int
 open_file(const char *folder, int which)
 {
@@ -53,7 +65,7 @@ open_file(const char *folder, int which)
 	else if (!is_ours(fd, path)) {
 		close(fd);
 		fd = -1;
-	} else if (which == 0 && flock(fd, LOCK_EX | LOCK_NB) == -1) {
+	} else if (which == 0 && !lock(fd)) {
 		log_warning("'%s' is in use by another server", path);
 		close(fd);
 		fd = -1;

@@ -186,7 +186,7 @@ def test_a_ledger_that_cannot_hear_a_worker(daemons, echo, sanitized):
     unlimited = resource.RLIM_INFINITY
     daemon = daemons(start=False)
     daemon.start(preexec=lambda: resource.setrlimit(resource.RLIMIT_AS,
-                                                    (size + (16 << 20), unlimited)))
+                                                    (size + (64 << 20), unlimited)))
     clients = []
     for _ in range(40):
         client = daemon.client()
