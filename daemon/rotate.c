@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "privileges.h"
 
-#define SAME_SECOND 99
+#define NAMES_TRIED 99
 #define HOOKS 64
 #define HOOK_SECONDS 3600
 
@@ -50,39 +50,46 @@ rename_anew(const char *from, const char *to)
 }
 
 /*
- * The number within the second: a name that was used is not used again, also when the hook has
- * moved that file away.
+ * The time in the name: one that was used is not used again, also when the hook has moved that file
+ * away. All names have the same form, so they sort in order with any suffix behind them.
  */
-static int
-first_number(const char *stamp)
+static int64_t
+moment_anew(void)
 {
-	static char last[32];
-	static int used;
+	static int64_t last;
+	struct timespec now;
+	int64_t ms;
 
-	used = strcmp(last, stamp) == 0 ? used + 1 : 1;
-	snprintf(last, sizeof last, "%s", stamp);
-	return used;
+	clock_gettime(CLOCK_REALTIME, &now);
+	ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	/* further back the clock was set, and the time is what the admin says it is */
+	if (ms <= last && last - ms < 1000)
+		ms = last + 1;
+	return last = ms;
+}
+
+static bool
+name_at(char name[ROTATE_NAME], const char *path, int64_t ms)
+{
+	time_t seconds = ms / 1000;
+	char stamp[32];
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL ||
+	    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%S", &tm) == 0)
+		return false;
+	snprintf(name, ROTATE_NAME, "%s.%s.%03dZ", path, stamp, (int)(ms % 1000));
+	return true;
 }
 
 bool
 rotate_away(const char *path, int fd, char name[ROTATE_NAME])
 {
-	time_t now = time(NULL);
-	char stamp[32];
-	struct tm tm;
-
 	name[0] = '\0';
 	if (path[0] != '/' || !is_at(fd, path))
 		return true;
-	if (gmtime_r(&now, &tm) == NULL ||
-	    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm) == 0)
-		return false;
 	errno = EEXIST;
-	for (int i = first_number(stamp); i <= SAME_SECOND; i++) {
-		if (i == 1)
-			snprintf(name, ROTATE_NAME, "%s.%s", path, stamp);
-		else
-			snprintf(name, ROTATE_NAME, "%s.%s.%02d", path, stamp, i);
+	for (int i = 0; i < NAMES_TRIED && name_at(name, path, moment_anew()); i++) {
 		if (rename_anew(path, name))
 			return true;
 		if (errno != EEXIST)

@@ -12,8 +12,8 @@
 #define ROTATE_NAME 1100 /* a path of SETTINGS_PATH and what is put behind it */
 
 /*
- * If `fd` is the regular file that still stands at `path`, that is renamed: path.20261124T091407Z, with .02 and so on
- * behind it where there is one already; nothing is ever overwritten. False and errno: it cannot be renamed. True and
+ * If `fd` is the regular file that still stands at `path`, that is renamed: path.20261124T091407.318Z; no name
+ * is given twice, they sort in order, and nothing is ever overwritten. False and errno: it cannot be renamed. True and
  * name[0] == 0: there was nothing to rename; so of an empty file.
  */
 bool rotate_away(const char *path, int fd, char name[ROTATE_NAME]);
