@@ -182,18 +182,18 @@ def test_a_ledger_that_cannot_hear_a_worker(daemons, echo, sanitized):
     its successor that has the memory writes them all."""
     if sanitized:
         pytest.skip("a sanitizer needs all the address space that there is")
-    size = address_space(daemons().workers()[0])  # with the books of one
+    daemon = daemons()
+    size = address_space(daemon.workers()[0])  # with the books of one
     unlimited = resource.RLIM_INFINITY
-    daemon = daemons(start=False)
-    daemon.start(preexec=lambda: resource.setrlimit(resource.RLIMIT_AS,
-                                                    (size + (64 << 20), unlimited)))
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (size + (64 << 20), unlimited))
+    os.kill(daemon.ledger_pid(), signal.SIGKILL)  # the next one has no more room than that
+    until(lambda: "ledger error: cannot map the books of a worker" in daemon.log(), "the line")
     clients = []
     for _ in range(40):
         client = daemon.client()
         client.connect5("127.0.0.1", echo.port)
         clients.append(client)
         client.close()
-    until(lambda: "ledger error: cannot map the books of a worker" in daemon.log(), "the line")
     resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (unlimited, unlimited))
     for client in clients:
         assert daemon.ledger.of(client, "session-start")
