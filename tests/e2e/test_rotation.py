@@ -78,11 +78,11 @@ def test_by_size_with_deaths(daemons, crowds):
     """The ledger is killed while it rotates all the time: nothing is lost, told twice or unchained."""
     daemon = daemons(settings={"audit": {"rotate-size": "16 KiB"}})
     clients = Storm(daemon.at, crowds().port, 50)
-    for i in range(6):
+    for i in range(4):
         clients.wait(150)
         os.kill(until(lambda: next((p for p in daemon.processes() if "ledger" in daemon.role(p)),
                                    None), "a ledger", 60), signal.SIGKILL)
-        if i == 3:
+        if i == 2:
             os.kill(daemon.workers()[0], signal.SIGKILL)
     clients.wait(150)
     clients.stop()

@@ -110,6 +110,7 @@ class RawDns:
         self.behave = behave
         self.ttl = ttl
         self.asked = []
+        self._open = []  # what was not answered: (number, question, peer)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind((fresh_address(), 0))
         self.at = self.sock.getsockname()
@@ -133,6 +134,8 @@ class RawDns:
             reply = self._reply(packet[:2], name, kind, question)
             if reply is not None:
                 self.sock.sendto(reply, peer)
+            else:
+                self._open.append((packet[:2], question, peer))
 
     def _reply(self, number, name, kind, question):
         what = self.behave(name, kind)
@@ -147,7 +150,10 @@ class RawDns:
         return number + struct.pack("!5H", 0x8180, 1, len(what), 0, 0) + question + body
 
     def close(self):
+        """Now all who still wait hear a failure: no server waits on when the test is over."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"stop", self.at)
         self._thread.join(10)
+        for number, question, peer in self._open:
+            self.sock.sendto(number + struct.pack("!5H", 0x8182, 1, 0, 0, 0) + question, peer)
         self.sock.close()
