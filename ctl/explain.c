@@ -37,6 +37,8 @@ split(char *text, struct words *out)
 
 struct asked { /* an inquiry and the texts it borrows */
 	struct inquiry inquiry;
+	struct live_session session;
+	bool live; /* it is about that */
 	char *groups, *resolves;
 };
 
@@ -87,12 +89,14 @@ ask(const struct ctl_call *call, struct asked *a)
 		ctl_fail(call, "an empty word between commas in --groups or --resolves");
 		return false;
 	}
-	return true;
+	a->live = option_value(call, "session") != NULL;
+	return !a->live || session_ask(&a->session, call, option_value(call, "session"), q);
 }
 
 static void
 asked_free(struct asked *a)
 {
+	session_free(&a->session);
 	words_free(&a->inquiry.groups);
 	words_free(&a->inquiry.resolves);
 	free(a->groups);
@@ -260,16 +264,35 @@ put_passed(struct page *p)
 	}
 }
 
+/* The files are what the server has in force. */
+static bool
+in_force(const struct asked *a, const struct court *court)
+{
+	char hash[16];
+	struct text t;
+
+	text_init(&t, hash, sizeof hash);
+	text_put_hex(&t, policy_hash(court->policy), 6);
+	return strcmp(hash, a->session.policy) == 0;
+}
+
 static int
-answer(const struct ctl_call *call, const struct court *court, const struct described *d,
-       const struct rules_explanation *e)
+answer(const struct ctl_call *call, const struct court *court, const struct asked *a,
+       const struct described *d, const struct rules_explanation *e)
 {
 	struct page p = {style_of(call), court, d, e, {0}};
 
 	if (call->json) {
 		verdict_put_json(&p.out, court, e);
+		if (a->live) {
+			p.out.len--; /* the bracket */
+			session_put_json(&a->session, in_force(a, court), &p.out);
+			buffer_puts(&p.out, "}");
+		}
 		buffer_puts(&p.out, "\n");
 	} else {
+		if (a->live)
+			session_put(&a->session, &a->inquiry, in_force(a, court), &p.out);
 		put_verdict(&p);
 		put_address_verdicts(&p);
 		put_passed(&p);
@@ -278,7 +301,7 @@ answer(const struct ctl_call *call, const struct court *court, const struct desc
 }
 
 static int
-explain_one(const struct ctl_call *call, const struct court *court, const struct inquiry *q)
+explain_one(const struct ctl_call *call, const struct court *court, const struct asked *a)
 {
 	struct described d = {0};
 	struct rules_explanation e;
@@ -287,12 +310,12 @@ explain_one(const struct ctl_call *call, const struct court *court, const struct
 	int status;
 
 	text_init(&error, buf, sizeof buf);
-	if (!inquiry_describe(q, court, clock_wall_ns() / NS_PER_S, &d, &error)) {
+	if (!inquiry_describe(&a->inquiry, court, clock_wall_ns() / NS_PER_S, &d, &error)) {
 		described_free(&d);
 		return ctl_fail(call, "%s", buf);
 	}
 	rules_explain(court->policy, &d.facts, d.resolved, d.resolves, d.resolve_count, true, &e);
-	status = answer(call, court, &d, &e);
+	status = answer(call, court, a, &d, &e);
 	rules_explanation_free(&e);
 	described_free(&d);
 	return status;
@@ -302,8 +325,9 @@ explain_one(const struct ctl_call *call, const struct court *court, const struct
 static const char *
 first_word_of_one(const struct ctl_call *call)
 {
-	static const char *const words[] = {"from",    "to",      "user",     "groups",   "auth",
-					    "command", "version", "listener", "resolves", "at"};
+	static const char *const words[] = {"from",     "to",      "user",    "groups",
+					    "auth",     "command", "version", "listener",
+					    "resolves", "at",      "session"};
 
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
 		if (option_on(call, words[i]))
@@ -331,8 +355,8 @@ explain_run(struct ctl_call *call)
 	}
 	if (load_policy(call, &load, &policy)) {
 		court_open(&court, policy, &load);
-		status = batch != NULL ? batch_run(call, &court, batch)
-				       : explain_one(call, &court, &a.inquiry);
+		status =
+		    batch != NULL ? batch_run(call, &court, batch) : explain_one(call, &court, &a);
 		court_close(&court);
 		load_free(&load, policy);
 	}

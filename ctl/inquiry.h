@@ -60,8 +60,26 @@ const char *verdict_word(enum rules_verdict v);
 void why_put(struct buffer *out, const struct court *court, const struct described *d,
 	     const struct rules_explanation *e, const struct rules_passed *passed);
 
-/* batch.c */
+/* session.c: a live session, as the server lists it */
 struct ctl_call;
+struct json_t;
+struct live_session {
+	struct json_t *row;
+	char policy[16]; /* the first digits of the hash of the policy in force */
+	char *owned[4];
+	size_t owned_count;
+	struct words groups; /* that were looked up here */
+};
+/* Fills what the inquiry does not say yet; what it takes belongs to *s. False: told; session_free all the same. */
+bool session_ask(struct live_session *s, const struct ctl_call *call, const char *id,
+		 struct inquiry *q);
+/* Before the answer, for people; in JSON: members to put behind others. */
+void session_put(const struct live_session *s, const struct inquiry *q, bool in_force,
+		 struct buffer *out);
+void session_put_json(const struct live_session *s, bool in_force, struct buffer *out);
+void session_free(struct live_session *s);
+
+/* batch.c */
 int batch_run(const struct ctl_call *call, const struct court *court, const char *path);
 
 #endif

@@ -29,6 +29,8 @@ static const struct ctl_option explain_options[] = {
     {"listener", 0, "NAME", "where the client came in"},
     {"resolves", 0, "ADDRESS,...", "what the name resolves to; '' if to nothing"},
     {"at", 0, "TIME", "'2026-11-24 10:00 Europe/Berlin' or RFC 3339; default now"},
+    {"session", 0, "ID", "a session that is open at the running server; the others change it"},
+    {"socket", 0, "PATH", "with --session: the server's control socket"},
     {"batch", 0, "FILE", "a session a line in JSON; '-' is standard input"},
     {"passed", 0, NULL, "in a batch: tell the rules passed over for a large policy, too"},
     {NULL, 0, NULL, NULL},
@@ -50,6 +52,7 @@ static const struct ctl_option sessions_options[] = {
     {"younger-than", 0, "TIME", "only those that are younger"},
     {"sort", 0, "KEY", "age (default), user, source, destination, rule, bytes, up or down"},
     {"limit", 0, "N", "at most so many, after sorting"},
+    {"destinations", 0, NULL, "and the destinations of UDP associations, a line each"},
     LIVE_OPTION,
     {NULL, 0, NULL, NULL},
 };
@@ -128,6 +131,9 @@ const struct ctl_command ctl_commands[] = {
      "for each rule passed over, the first condition that failed. A name is judged by\n"
      "the addresses given with --resolves; nothing is looked up.\n"
      "Exit status 0 if the session is allowed, 1 if not.\n"
+     "\n"
+     "With --session, a session of the running server is judged as it is known there, under\n"
+     "the policy of the files, which is told if it is not the one in force.\n"
      "\n"
      "With --batch, each line of FILE is a JSON object with the same words as keys\n"
      "(arrays for groups and resolves, an integer for version), and each line of the\n"

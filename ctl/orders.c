@@ -25,6 +25,23 @@ order(const struct ctl_call *call, const struct control_request *r, struct live 
 	return line;
 }
 
+/* As `check` tells them, in the place of their numbers; as text where a server can only do that. */
+static void
+put_problems(json_t *o, const struct buffer *problems)
+{
+	json_t *list = json_loadb(problems->p != NULL ? problems->p : "", problems->len, 0, NULL);
+
+	if (json_is_object(list))
+		json_object_update(o, list);
+	else if (problems->len > 0)
+		json_object_set_new(o, "problems", json_stringn(problems->p, problems->len));
+	else if (json_object_get(o, "rules") != NULL) {
+		json_object_set_new(o, "errors", json_array());
+		json_object_set_new(o, "warnings", json_array());
+	}
+	json_decref(list);
+}
+
 static void
 put_json(const json_t *last, const struct buffer *problems, struct buffer *out)
 {
@@ -32,8 +49,7 @@ put_json(const json_t *last, const struct buffer *problems, struct buffer *out)
 	json_t *o = json_deep_copy(last);
 
 	json_object_del(o, "done");
-	if (problems->len > 0)
-		json_object_set_new(o, "problems", json_stringn(problems->p, problems->len));
+	put_problems(o, problems);
 	text = json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII);
 	buffer_puts(out, text != NULL ? text : "{}");
 	buffer_puts(out, "\n");
@@ -85,6 +101,8 @@ live_reload(const struct ctl_call *call, bool preview, struct buffer *out)
 
 	if (preview)
 		control_set(&r, CONTROL_PREVIEW);
+	if (call->json)
+		control_set(&r, CONTROL_JSON);
 	if ((last = order(call, &r, &l, &problems)) == NULL)
 		return CTL_FAILED;
 	good = json_object_get(last, "error") == NULL;

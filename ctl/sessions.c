@@ -15,7 +15,8 @@ enum column { SESSION, AGE, USER, SOURCE, DESTINATION, RULE, UP, DOWN, COLUMNS }
 
 struct shown {
 	uint64_t age, up, down;
-	char *started; /* with fractions: the order within a second */
+	bool destination; /* of an association */
+	char *started;    /* with fractions: the order within a second */
 	char *cell[COLUMNS];
 	char *raw; /* --json */
 };
@@ -102,6 +103,7 @@ fill(struct shown *s, const json_t *line, const char *raw, bool json)
 		     *destination = json_object_get(line, "destination");
 	struct buffer b = {0};
 
+	s->destination = strcmp(json_text(line, "state"), "destination") == 0;
 	s->age = json_count(line, "age");
 	s->up = json_count(source, "bytes");
 	s->down = json_count(destination, "bytes");
@@ -117,7 +119,7 @@ fill(struct shown *s, const json_t *line, const char *raw, bool json)
 	s->cell[SOURCE] = keep(&b);
 	put_host(&b, destination);
 	s->cell[DESTINATION] = keep(&b);
-	put_word(&b, line, strcmp(json_text(line, "state"), "open") == 0 ? "rule" : "state");
+	put_word(&b, line, strcmp(json_text(line, "state"), "opening") == 0 ? "state" : "rule");
 	s->cell[RULE] = keep(&b);
 	put_bytes(&b, s->up);
 	s->cell[UP] = keep(&b);
@@ -300,6 +302,7 @@ static void
 put_all(const struct ctl_call *call, struct list *l, size_t limit, struct buffer *out)
 {
 	size_t count = limit != 0 && limit < l->count ? limit : l->count;
+	size_t destinations = 0, sessions;
 	char shown[COUNT_TEXT], all[COUNT_TEXT];
 
 	if (l->count > 0)
@@ -313,7 +316,14 @@ put_all(const struct ctl_call *call, struct list *l, size_t limit, struct buffer
 		put_table(call, l, count, out);
 	if (count < l->count)
 		buffer_putf(out, "%s of ", count_text(count, shown));
-	buffer_putf(out, "%s session%s\n", count_text(l->count, all), l->count == 1 ? "" : "s");
+	for (size_t i = 0; i < l->count; i++)
+		destinations += l->all[i].destination;
+	sessions = l->count - destinations;
+	buffer_putf(out, "%s session%s", count_text(sessions, all), sessions == 1 ? "" : "s");
+	if (destinations > 0)
+		buffer_putf(out, " and %s destination%s of UDP", count_text(destinations, all),
+			    destinations == 1 ? "" : "s");
+	buffer_puts(out, "\n");
 }
 
 /* ---- the command --------------------------------------------------------------------------- */
@@ -332,6 +342,8 @@ ask_what(const struct ctl_call *call, struct control_request *r, size_t *limit)
 	if (!live_age(call, r, CONTROL_OLDER, "older-than") ||
 	    !live_age(call, r, CONTROL_YOUNGER, "younger-than") || !choose_order(call))
 		return false;
+	if (option_on(call, "destinations"))
+		control_set(r, CONTROL_DESTINATIONS);
 	if (most != NULL && (!text_parse_u64(most, strlen(most), UINT32_MAX, &n) || n == 0)) {
 		ctl_fail(call, "'--limit' takes a number from 1 on");
 		return false;

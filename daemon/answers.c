@@ -290,12 +290,12 @@ is_wanted(const struct caller *c, const struct books *b, const struct card_seen 
 		return false;
 	if (!control_given(r, CONTROL_ID))
 		return true;
-	books_id(b, card, id);
+	books_session_id(b, card, id);
 	return strcasecmp(id, r->value[CONTROL_ID].string) == 0;
 }
 
 static void
-put_ends(struct text *t, const struct card_seen *s)
+put_ends(struct text *t, const struct books *b, const struct card_seen *s, const struct card *place)
 {
 	const struct card *c = &s->card;
 	char at[ADDR_TEXT];
@@ -313,6 +313,9 @@ put_ends(struct text *t, const struct card_seen *s)
 		addr_format(&c->destination, at);
 		text_putf(t, ",\"ip\":\"%s\"", at);
 	}
+	/* that of a BIND tells of the peer that called */
+	if (c->command == SOCKS_BIND && (c->flags & CARD_HAS_NAT) != 0)
+		text_putf(t, ",\"asked_port\":%u", card_door(b, place)->port);
 	text_put_char(t, '}');
 }
 
@@ -324,28 +327,54 @@ command_word(uint8_t command)
 	return command < 4 ? words[command] : "";
 }
 
+/* By the identity that the rule has taken. */
+static const char *
+auth_word(uint8_t auth)
+{
+	static const char *const words[] = {"pam", "file", "gssapi", "chap", "ident", "userid"};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if ((auth >> i & 1) != 0)
+			return words[i];
+	return "";
+}
+
+static int64_t
+decided_ns(const struct card *c, bool started)
+{
+	return started && c->told_ns != 0 ? c->told_ns : c->start_ns;
+}
+
 static void
-put_session(struct caller *c, const struct books *b, const struct card_seen *s)
+put_session(struct caller *c, const struct books *b, const struct card_seen *s,
+	    const struct card *place)
 {
 	const struct settings *settings = controller_settings();
 	const struct card *card = &s->card;
-	bool started = atomic_load_explicit(&card->state, memory_order_relaxed) == CARD_STARTED;
+	bool destination = card_is_destination(card),
+	     started = destination || atomic_load_explicit(&card->state, memory_order_relaxed) ==
+					  CARD_STARTED;
 	char id[BOOKS_ID];
 	struct text t;
 
-	books_id(b, card, id);
+	books_session_id(b, card, id);
 	caller_line(c, &t);
-	text_putf(&t, "{\"session\":\"%s\",\"state\":\"%s\"", id, started ? "open" : "opening");
+	text_putf(&t, "{\"session\":\"%s\",\"state\":\"%s\"", id,
+		  destination ? "destination"
+		  : started   ? "open"
+			      : "opening");
 	put_when(&t, "started", card->start_ns);
 	put_age(&t, "age", card->start_ns);
 	put_text(&t, "user", s->strings[CARD_USER]);
-	put_ends(&t, s);
+	put_ends(&t, b, s, place);
 	put_text(&t, "rule", started ? controller_rule(card) : "");
 	put_text(&t, "listener",
 		 card->listener < settings->listener_count && card->listener < SETTINGS_LISTENERS
 		     ? settings->listeners[card->listener].name
 		     : "");
 	put_text(&t, "command", command_word(card->command));
+	put_text(&t, "auth", auth_word(card->auth));
+	put_when(&t, "decided", decided_ns(card, started));
 	text_putf(&t, ",\"version\":%u,\"worker\":%u}", card->version, books_worker(b));
 	caller_put(c, &t);
 }
@@ -368,15 +397,28 @@ sessions_more(struct caller *c)
 				return true;
 			if ((card = books_next_open(v->books, &c->at)) == NULL)
 				break;
-			if (!card_look(v->books, card, &seen) || card_is_destination(&seen.card) ||
+			if (!card_look(v->books, card, &seen) ||
+			    (card_is_destination(&seen.card) &&
+			     !c->request.value[CONTROL_DESTINATIONS].yes) ||
 			    !is_wanted(c, v->books, &seen))
 				continue;
-			put_session(c, v->books, &seen);
-			c->count++;
+			put_session(c, v->books, &seen, card);
+			if (card_is_destination(&seen.card))
+				c->destinations++;
+			else
+				c->count++;
 		}
 	}
 	caller_line(c, &t);
-	text_putf(&t, "{\"done\":true,\"sessions\":%llu}", (unsigned long long)c->count);
+	text_putf(&t, "{\"done\":true,\"sessions\":%llu", (unsigned long long)c->count);
+	if (control_given(&c->request, CONTROL_ID)) { /* to say what judges it now */
+		text_put(&t, ",\"policy\":\"");
+		text_put_hex(&t, policy_hash(controller.newest->policy), 6);
+		text_put_char(&t, '"');
+	}
+	if (c->request.value[CONTROL_DESTINATIONS].yes)
+		text_putf(&t, ",\"destinations\":%llu", (unsigned long long)c->destinations);
+	text_put_char(&t, '}');
 	caller_done(c, &t);
 	return false;
 }
@@ -397,7 +439,7 @@ list_sessions(struct caller *c)
 	    prefix_parse(destination, strlen(destination), &c->destination) == PREFIX_OK;
 	c->view = 0;
 	c->at = 0;
-	c->count = 0;
+	c->count = c->destinations = 0;
 	c->more = sessions_more;
 }
 
@@ -408,7 +450,8 @@ order_reload(struct caller *c)
 {
 	bool preview =
 	    control_given(&c->request, CONTROL_PREVIEW) && c->request.value[CONTROL_PREVIEW].yes;
-	struct ipc_order o = {.what = preview ? ORDER_PREVIEW : ORDER_RELOAD};
+	struct ipc_order o = {.what = preview ? ORDER_PREVIEW : ORDER_RELOAD,
+			      .json = c->request.value[CONTROL_JSON].yes};
 
 	caller_order(c, &o, preview ? "reload --preview" : "reload");
 }

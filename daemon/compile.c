@@ -60,6 +60,17 @@ image_sealed(int fd, size_t least)
 }
 
 static void
+tell_text(const struct channel *c, enum ipc_type type, struct buffer *text)
+{
+	for (size_t at = 0; at < text->len; at += IPC_MAX_TEXT) {
+		size_t n = text->len - at < IPC_MAX_TEXT ? text->len - at : IPC_MAX_TEXT;
+
+		channel_send(c, type, text->p + at, n, NULL, 0);
+	}
+	buffer_free(text);
+}
+
+static void
 tell_problems(const struct channel *c, struct rules_load *l, bool colour)
 {
 	struct buffer out = {0};
@@ -68,12 +79,9 @@ tell_problems(const struct channel *c, struct rules_load *l, bool colour)
 		return;
 	problems_sort(&l->problems);
 	problems_render(&l->problems, &l->sources, colour, &out);
-	for (size_t at = 0; at < out.len; at += IPC_MAX_TEXT) {
-		size_t n = out.len - at < IPC_MAX_TEXT ? out.len - at : IPC_MAX_TEXT;
-
-		channel_send(c, IPC_PROBLEMS, out.p + at, n, NULL, 0);
-	}
-	buffer_free(&out);
+	tell_text(c, IPC_PROBLEMS, &out);
+	problems_render_json(&l->problems, &out);
+	tell_text(c, IPC_PROBLEMS_JSON, &out);
 }
 
 static int

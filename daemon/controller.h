@@ -102,7 +102,7 @@ struct caller {
 	uint64_t ticket;   /* that the parent answers; 0: none */
 	unsigned view;	   /* of sessions: where it stands */
 	uint32_t at;
-	uint64_t count;
+	uint64_t count, destinations;
 	uint32_t stamp; /* of the view looked at, so that a successor's books are not taken for it */
 	struct prefix source, destination; /* of filters, where they are addresses */
 	bool destination_address;

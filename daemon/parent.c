@@ -121,6 +121,7 @@ static struct {
 	pid_t compile_pid;
 	struct channel compile;
 	struct buffer problems;
+	struct buffer problems_json;
 	bool reload_again;
 	uint32_t revoked;
 	bool preview; /* what is compiled is not to be taken */
@@ -180,8 +181,7 @@ enum compiled { COMPILE_MORE, COMPILE_OK, COMPILE_FAILED };
 
 /* One message of COMPILE; fds are set when it is COMPILE_OK. */
 static enum compiled
-compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compiled *result,
-	     int fds[2])
+compile_hear(const struct channel *c, struct ipc_compiled *result, int fds[2])
 {
 	static struct message m;
 	int got = channel_receive(c, &m);
@@ -193,8 +193,9 @@ compile_hear(const struct channel *c, struct buffer *problems, struct ipc_compil
 		log_error("cannot take what was compiled: %s", strerror(errno));
 	if (got != 1)
 		return COMPILE_FAILED; /* 0: it died, its own words stand in the log */
-	if (m.type == IPC_PROBLEMS) {
-		buffer_put(problems, m.body, m.len);
+	if (m.type == IPC_PROBLEMS || m.type == IPC_PROBLEMS_JSON) {
+		buffer_put(m.type == IPC_PROBLEMS ? &parent.problems : &parent.problems_json, m.body,
+			   m.len);
 		return COMPILE_MORE;
 	}
 	memcpy(result, m.body, sizeof *result);
@@ -239,13 +240,14 @@ compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
 
 	if (pid == -1)
 		return COMPILE_FAILED;
-	while ((r = compile_hear(&c, &parent.problems, result, fds)) == COMPILE_MORE)
+	while ((r = compile_hear(&c, result, fds)) == COMPILE_MORE)
 		;
 	close(c.fd);
 	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
 	show_problems(&parent.problems);
 	buffer_free(&parent.problems);
+	buffer_free(&parent.problems_json);
 	if (r == COMPILE_FAILED && result->errors == 0 && !result->ok)
 		log_error("the configuration could not be read (%s %d)",
 			  WIFSIGNALED(status) ? "signal" : "status",
@@ -1108,7 +1110,7 @@ tell_what_waits(const struct settings *old, int fd)
 	munmap((void *)(uintptr_t) new, sizeof *new);
 }
 
-static void wishes_compiled(const struct buffer *problems);
+static void wishes_compiled(void);
 static void wishes_failed(const struct ipc_compiled *result, int error);
 static void wishes_taking(const struct ipc_compiled *result);
 static void preview_compiled(const struct ipc_compiled *result, const int fds[2]);
@@ -1213,7 +1215,7 @@ compile_ready(void)
 {
 	struct ipc_compiled result;
 	int fds[2];
-	enum compiled r = compile_hear(&parent.compile, &parent.problems, &result, fds);
+	enum compiled r = compile_hear(&parent.compile, &result, fds);
 
 	if (r == COMPILE_MORE)
 		return;
@@ -1221,8 +1223,9 @@ compile_ready(void)
 	parent.compile.fd = -1;
 	if (!parent.preview)
 		show_problems(&parent.problems);
-	wishes_compiled(&parent.problems);
+	wishes_compiled();
 	buffer_free(&parent.problems);
+	buffer_free(&parent.problems_json);
 	if (parent.draining || parent.preview) {
 		if (parent.draining)
 			wishes_failed(&result, ESHUTDOWN);
@@ -1538,25 +1541,38 @@ compile_next(void)
 }
 
 #define PROBLEMS_TOLD (128 * 1024)
+#define PROBLEMS_TOLD_JSON (1024 * 1024) /* longer ones are told as text: half an object is none */
 
 static void
-wishes_compiled(const struct buffer *problems)
+tell_problems(const struct ipc_order *to, const struct buffer *problems, size_t most)
 {
 	static union {
 		struct ipc_answer_text head;
 		char bytes[sizeof(struct ipc_answer_text) + IPC_MAX_TEXT];
 	} body;
-	size_t most = problems->len < PROBLEMS_TOLD ? problems->len : PROBLEMS_TOLD;
 
+	if (problems->len < most)
+		most = problems->len;
+	for (size_t at = 0, n; at < most; at += n) {
+		n = most - at < IPC_MAX_TEXT ? most - at : IPC_MAX_TEXT;
+		body.head.ticket = to->ticket;
+		memcpy(body.bytes + sizeof body.head, problems->p + at, n);
+		tell_wisher(IPC_ANSWER_TEXT, &body, sizeof body.head + n);
+	}
+}
+
+static void
+wishes_compiled(void)
+{
 	for (unsigned i = 0; i < WISHES; i++) {
-		if (parent.wishes[i].state != WISH_COMPILES)
+		const struct wish *w = &parent.wishes[i];
+
+		if (w->state != WISH_COMPILES)
 			continue;
-		for (size_t at = 0, n; at < most; at += n) {
-			n = most - at < IPC_MAX_TEXT ? most - at : IPC_MAX_TEXT;
-			body.head.ticket = parent.wishes[i].order.ticket;
-			memcpy(body.bytes + sizeof body.head, problems->p + at, n);
-			tell_wisher(IPC_ANSWER_TEXT, &body, sizeof body.head + n);
-		}
+		if (w->order.json != 0 && parent.problems_json.len <= PROBLEMS_TOLD_JSON)
+			tell_problems(&w->order, &parent.problems_json, PROBLEMS_TOLD_JSON);
+		else
+			tell_problems(&w->order, &parent.problems, PROBLEMS_TOLD);
 	}
 }
 

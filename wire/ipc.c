@@ -73,6 +73,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_BOOKS_CLOSED] = {"books-closed", L, P, ONE(ipc_books), 0, 0},
     [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
     [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_TEXT, 0, 0},
+    [IPC_PROBLEMS_JSON] = {"problems-json", C, P, 1, IPC_MAX_TEXT, 0, 0},
 };
 
 size_t

@@ -83,6 +83,7 @@ enum ipc_type {
 	/* compile -> parent */
 	IPC_COMPILED,	  /* ipc_compiled; 0 fds or 2 (settings, policy) */
 	IPC_PROBLEMS,	  /* text, part of the rendered list of problems */
+	IPC_PROBLEMS_JSON, /* the same list for programs */
 	IPC_TYPE_COUNT
 };
 
@@ -178,6 +179,8 @@ struct ipc_order {
 	char who[64];	 /* the name of that account */
 	char words[256]; /* the command as it was given, for the record */
 	char why[128];	 /* ORDER_NOTE: why it was refused */
+	uint32_t json;	 /* ORDER_RELOAD, ORDER_PREVIEW: problems are wanted as JSON */
+	uint32_t reserved;
 	struct ipc_kill kill; /* ORDER_KILL; its ticket is the parent's business */
 };
 struct ipc_answer_text { uint64_t ticket; };

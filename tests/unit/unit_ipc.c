@@ -51,6 +51,7 @@ static const struct row {
     {IPC_AUDIT_ROTATE, TO(LEDGER), TO(PARENT), 0, 0, 0, 0},
     {IPC_AUDIT_TAKEN, TO(LEDGER), TO(PARENT), 0, 0, 0, 0},
     {IPC_PROBLEMS, TO(COMPILE), TO(PARENT), 1, 16384, 0, 0},
+    {IPC_PROBLEMS_JSON, TO(COMPILE), TO(PARENT), 1, 16384, 0, 0},
 };
 
 struct packet {
