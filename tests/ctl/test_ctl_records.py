@@ -19,7 +19,7 @@ def page():
 def actions_of_the_server():
     with open(os.path.join(ROOT, "daemon", "books", "record.c"), encoding="ascii") as file:
         text = file.read()
-    found = set(re.findall(r'\[EVENT_\w+\] =\s+\{"([a-z-]+)"', text)) - {"none"}
+    found = set(re.findall(r'\[EVENT_\w+\] =\s+ROW\("([a-z-]+)"', text)) - {"none"}
     rows = text.split("plain_rows[] = {")[1].split("\n};")[0]
     return found | set(re.findall(r'^    \{"([a-z-]+)"', rows, re.M))
 
