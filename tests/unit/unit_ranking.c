@@ -112,6 +112,7 @@ open_all(uint32_t sessions)
 	memset(&controller, 0, sizeof controller);
 	controller.newest = &edition;
 	controller.tally = tally_view(tally);
+	close(tally);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(controller.tally);
 	for (unsigned i = 0; i < 2; i++) {
 		fds[i] = books_create(i, 1, sessions, 42);
@@ -130,6 +131,7 @@ close_all(void)
 		books_unmap(controller.views[i].books);
 		close(fds[i]);
 	}
+	tally_unmap(controller.tally);
 	policy_unload(&policy);
 }
 
