@@ -582,9 +582,9 @@ draw_tabs(struct page *p, const struct top *t)
 	for (unsigned i = 0; i < VIEWS; i++) {
 		unsigned v = i == 0 ? OVERVIEW : i - 1;
 
-		buffer_putf(&line, v == t->view ? "[%u %s] " : " %u %s  ", i + 1, list_words[v]);
+		buffer_putf(&line, v == t->view ? "[%u %s] " : "%u %s ", i + 1, list_words[v]);
 	}
-	buffer_putf(&line, " by %s, every %g s, h: help", orders[t->order],
+	buffer_putf(&line, "by %s, every %g s, h: help", orders[t->order],
 		    (double)t->interval_ms / 1000);
 	buffer_put(&line, "", 1);
 	put_line(p, line.p, DIM);
