@@ -130,6 +130,27 @@ put_counts(const struct style *s, const json_t *o, struct buffer *out)
 	buffer_puts(out, " down\n");
 }
 
+/* What is missing is what is to be seen. */
+static void
+put_sandbox(const struct style *s, const json_t *o, struct buffer *out)
+{
+	const char *seccomp = json_text(o, "seccomp");
+	uint64_t landlock = json_count(o, "landlock");
+	bool on = strcmp(seccomp, "on") == 0;
+
+	if (o == NULL)
+		return;
+	buffer_putf(out, "  %s%s%s", on ? s->good : s->wait,
+		    on				  ? "seccomp"
+		    : strcmp(seccomp, "log") == 0 ? "seccomp only logs"
+						  : "no seccomp",
+		    s->off);
+	if (landlock > 0)
+		buffer_putf(out, ", landlock %llu", (unsigned long long)landlock);
+	if (json_is_true(json_object_get(o, "no_new_privs")))
+		buffer_puts(out, ", no new privileges");
+}
+
 static void
 put_process(const struct style *s, const json_t *o, struct buffer *out)
 {
@@ -145,7 +166,9 @@ put_process(const struct style *s, const json_t *o, struct buffer *out)
 	buffer_putf(out, "  %-14s %8llu  %s%-8s%s  ", name,
 		    (unsigned long long)json_count(o, "pid"), ready ? s->good : s->bad, state,
 		    s->off);
-	put_duration(out, json_count(o, "uptime"));
+	if (json_object_get(o, "uptime") != NULL)
+		put_duration(out, json_count(o, "uptime"));
+	put_sandbox(s, json_object_get(o, "sandbox"), out);
 	if (json_count(o, "restarts") > 0)
 		buffer_putf(out, ", %s%llu restarts%s", s->wait,
 			    (unsigned long long)json_count(o, "restarts"), s->off);

@@ -178,9 +178,24 @@ answer_role(uint32_t role)
 						      [ROLE_LEDGER] = "ledger",
 						      [ROLE_COMPILE] = "compile",
 						      [ROLE_AUTHENTICATOR] = "authenticator",
-						      [ROLE_CONTROL] = "control"};
+						      [ROLE_CONTROL] = "control",
+						      [ROLE_NURSERY] = "nursery",
+						      [ROLE_CHECKER] = "checker"};
 
 	return role < ROLE_COUNT ? words[role] : "?";
+}
+
+/* What is in force, not what is configured. */
+static void
+put_sandbox(struct text *t, uint32_t state)
+{
+	text_putf(t, ",\"sandbox\":{\"seccomp\":\"%s\",\"landlock\":%u,\"no_new_privs\":%s,\"dumpable\":%s}",
+		  (state & IPC_SANDBOX_SECCOMP) != 0	   ? "on"
+		  : (state & IPC_SANDBOX_SECCOMP_LOG) != 0 ? "log"
+							   : "off",
+		  (state & IPC_SANDBOX_LANDLOCK) != 0 ? state >> 8 & 0xff : 0,
+		  (state & IPC_SANDBOX_NO_NEW_PRIVS) != 0 ? "true" : "false",
+		  (state & IPC_SANDBOX_NO_DUMP) != 0 ? "false" : "true");
 }
 
 static void
@@ -195,8 +210,11 @@ put_process(struct caller *c, const struct ipc_process *p)
 		text_putf(&t, ",\"index\":%u", p->index);
 	text_putf(&t, ",\"pid\":%d,\"state\":\"%s\",\"restarts\":%u", p->pid,
 		  p->state < 3 ? states[p->state] : "?", p->restarts);
-	put_when(&t, "started", p->started_ns);
-	put_age(&t, "uptime", p->started_ns);
+	if (p->started_ns != 0) {
+		put_when(&t, "started", p->started_ns);
+		put_age(&t, "uptime", p->started_ns);
+	}
+	put_sandbox(&t, p->sandbox);
 	text_put(&t, "}}");
 	caller_put(c, &t);
 }

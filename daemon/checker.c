@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "channel.h"
+#include "sandbox.h"
 
 #define GROUPS_MOST 1024 /* that a policy names */
 
@@ -189,11 +190,12 @@ static const struct kind {
 	bool (*rights)(const struct account *a);
 	bool (*begin)(void); /* with these rights; NULL: nothing to do */
 	void (*check)(struct question *q, struct answer *a);
+	enum sandbox_profile profile;
 } kinds[CHECKER_KINDS] = {
-    [CHECKER_FILE] = {"file", rights_of_account, begin_file, check_by_file},
-    [CHECKER_PAM] = {"pam", rights_for_pam, NULL, check_by_pam},
-    [CHECKER_GROUPS] = {"groups", rights_of_account, NULL, check_groups},
-    [CHECKER_GSSAPI] = {"gssapi", rights_of_account, begin_gssapi, check_by_gssapi},
+    [CHECKER_FILE] = {"file", rights_of_account, begin_file, check_by_file, SANDBOX_CHECKER_FILE},
+    [CHECKER_PAM] = {"pam", rights_for_pam, NULL, check_by_pam, SANDBOX_CHECKER_PAM},
+    [CHECKER_GROUPS] = {"groups", rights_of_account, NULL, check_groups, SANDBOX_CHECKER_GROUPS},
+    [CHECKER_GSSAPI] = {"gssapi", rights_of_account, begin_gssapi, check_by_gssapi, SANDBOX_CHECKER_GSSAPI},
 };
 
 const char *
@@ -265,7 +267,7 @@ checker_run(int fd, enum checker_kind kind, const struct account *a, const struc
 	checker.settings = s;
 	checker.policy = p;
 	checker.group_count = policy_unix_groups(p, checker.groups, GROUPS_MOST);
-	if (!kinds[kind].rights(a))
+	if (!kinds[kind].rights(a) || !sandbox_enter(kinds[kind].profile))
 		return 1;
 	if (kinds[kind].begin != NULL && !kinds[kind].begin())
 		return 1;

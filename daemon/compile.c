@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "privileges.h"
 #include "rules/rules.h"
+#include "sandbox.h"
 
 #define TIME_LIMIT_S 120
 
@@ -146,7 +147,7 @@ compile_start(const char *path, bool colour, struct channel *channel)
 			_exit(1);
 		prctl(PR_SET_PDEATHSIG,
 		      SIGKILL); /* behind the change of rights, which forgets it */
-		if (getppid() != parent)
+		if (getppid() != parent || !sandbox_enter(SANDBOX_COMPILE))
 			_exit(1);
 		exit(compile(&up, path, colour));
 	}

@@ -14,11 +14,12 @@
 
 #include "base/log.h"
 #include "parent.h"
+#include "sandbox.h"
 
 #define DEFAULT_FILE SYSCONFDIR "/sallyport.conf"
 
 static const char usage[] =
-    "usage: sallyportd [-f] [-t] [-q | -v] [-c FILE]\n"
+    "usage: sallyportd [-f] [-t] [-q | -v] [-c FILE] [-s MODE]\n"
     "\n"
     "A policy-driven SOCKS firewall proxy. Reads FILE, binds its listeners and serves\n"
     "SOCKS4, 4a and 5 clients as the policy allows.\n"
@@ -26,6 +27,7 @@ static const char usage[] =
     "  -c, --config FILE   the settings (default " DEFAULT_FILE ")\n"
     "  -f, --foreground    stay in the foreground, log to standard error\n"
     "  -t, --test          check FILE, print every problem, and exit\n"
+    "  -s, --sandbox MODE  on, log or off, whatever the setting 'sandbox' says\n"
     "  -q, --quiet         log warnings and errors only\n"
     "  -v, --verbose       log more\n"
     "  -V, --version       print the version and exit\n"
@@ -37,10 +39,15 @@ static const char usage[] =
     "because records could not be written (audit.on-full).\n";
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'}, {"foreground", no_argument, NULL, 'f'},
-    {"test", no_argument, NULL, 't'},         {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},      {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"foreground", no_argument, NULL, 'f'},
+    {"sandbox", required_argument, NULL, 's'},
+    {"test", no_argument, NULL, 't'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* The first process waits until the server is ready, so that a script knows what it started. */
@@ -90,6 +97,25 @@ absolute(const char *path)
 	return full;
 }
 
+static bool
+sandbox_named(const char *word, struct parent_options *o)
+{
+	static const char *const words[] = {
+	    [SETTINGS_SANDBOX_ON] = "on",
+	    [SETTINGS_SANDBOX_LOG] = "log",
+	    [SETTINGS_SANDBOX_OFF] = "off",
+	};
+
+	o->sandbox_given = true;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strcmp(word, words[i]) == 0) {
+			sandbox_mode((enum settings_sandbox)i);
+			return true;
+		}
+	fprintf(stderr, "sallyportd: a sandbox is 'on', 'log' or 'off', not '%s'\n", word);
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -98,7 +124,7 @@ main(int argc, char **argv)
 	bool check = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:ftqvVh", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "c:fts:qvVh", options, NULL)) != -1)
 		switch (c) {
 		case 'c':
 			o.path = optarg;
@@ -108,6 +134,10 @@ main(int argc, char **argv)
 			break;
 		case 't':
 			check = true;
+			break;
+		case 's':
+			if (!sandbox_named(optarg, &o))
+				return EXIT_WRONG_USAGE;
 			break;
 		case 'q':
 			most = LOGLEVEL_WARNING;

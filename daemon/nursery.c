@@ -34,6 +34,7 @@
 #include "channel.h"
 #include "checker.h"
 #include "compile.h"
+#include "sandbox.h"
 #include "settings/users.h"
 #include "wire/keytab.h"
 
@@ -413,6 +414,16 @@ end_strays(void)
 }
 
 static void
+tell_forbidden(unsigned slot, pid_t pid)
+{
+	char call[SANDBOX_NAME];
+
+	if (sandbox_forbidden(pid, call) != NULL)
+		log_error("a checker of %s (pid %d) was ended: the system call '%s' is forbidden to it",
+			  checker_word(slot / CHECKERS_A_KIND), (int)pid, call);
+}
+
+static void
 reap(void)
 {
 	bool any = false;
@@ -423,6 +434,7 @@ reap(void)
 		any = true;
 		for (unsigned i = 0; i < CHECKERS_MAX; i++)
 			if (nursery.checkers[i] == pid) {
+				tell_forbidden(i, pid);
 				nursery.checkers[i] = 0;
 				tell_gone(i, pid, status);
 			}
@@ -597,7 +609,7 @@ nursery_start(int leave, const struct account *a)
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	nursery.signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (nursery.signals == -1 || !privileges_nursery())
+	if (nursery.signals == -1 || !privileges_nursery() || !sandbox_enter(SANDBOX_NURSERY))
 		exit(1);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	exit(nursery_run());

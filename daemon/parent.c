@@ -40,6 +40,7 @@
 #include "privileges.h"
 #include "roles.h"
 #include "rotate.h"
+#include "sandbox.h"
 #include "settings/settings.h"
 #include "vitals.h"
 
@@ -230,6 +231,8 @@ show_problems(const struct buffer *b)
 	}
 }
 
+static void tell_compile_forbidden(pid_t pid);
+
 static enum compiled
 compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
 {
@@ -248,6 +251,7 @@ compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
 	show_problems(&parent.problems);
 	buffer_free(&parent.problems);
 	buffer_free(&parent.problems_json);
+	tell_compile_forbidden(pid);
 	if (r == COMPILE_FAILED && result->errors == 0 && !result->ok)
 		log_error("the configuration could not be read (%s %d)",
 			  WIFSIGNALED(status) ? "signal" : "status",
@@ -273,6 +277,7 @@ as_running(int fd)
 	memcpy(s->listeners, old->listeners, sizeof s->listeners);
 	s->workers = old->workers;
 	memcpy(s->user, old->user, sizeof s->user);
+	s->sandbox = old->sandbox;
 	s->limits.source_prefix4 = old->limits.source_prefix4;
 	s->limits.source_prefix6 = old->limits.source_prefix6;
 	s->audit.format = old->audit.format;
@@ -610,7 +615,7 @@ become(struct child *c, int fd)
 		leave_terminal();
 	log_open(role, parent.options.foreground, log_most());
 	if ((roles[c->role].prepare != NULL && !roles[c->role].prepare(fd, &parent.account)) ||
-	    !privileges_drop(&parent.account))
+	    !privileges_drop(&parent.account) || !sandbox_enter(roles[c->role].profile))
 		exit(EXIT_CANNOT_START);
 	exit(roles[c->role].run(fd, c->index));
 }
@@ -893,9 +898,15 @@ books_closed(const struct ipc_books *of)
 static void
 tell_death(const struct child *c, int status)
 {
-	char name[CHILD_NAME];
+	char name[CHILD_NAME], call[SANDBOX_NAME];
 
-	if (WIFSIGNALED(status))
+	if (sandbox_forbidden(c->pid, call) != NULL)
+		log_error("%s (pid %d) was ended: the system call '%s' is forbidden to it (SIGSYS)",
+			  child_name(c, name), (int)c->pid, call);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		log_error("%s (pid %d) was ended: it tried a forbidden system call (SIGSYS)",
+			  child_name(c, name), (int)c->pid);
+	else if (WIFSIGNALED(status))
 		log_error("%s (pid %d) was ended by signal %d (%s)", child_name(c, name),
 			  (int)c->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) != 0 || !parent.draining)
@@ -1737,6 +1748,7 @@ process_of(const struct child *c)
 	    .pid = c->pid,
 	    .state = c->pid == 0 ? PROCESS_DOWN : c->ready ? PROCESS_READY : PROCESS_STARTING,
 	    .restarts = c->restarts,
+	    .sandbox = c->pid != 0 ? sandbox_of(c->pid) : 0,
 	    .started_ns = c->started_wall_ns,
 	};
 }
@@ -1758,10 +1770,37 @@ state_now(struct ipc_processes *p)
 	p->list[0] = (struct ipc_process){.role = ROLE_PARENT,
 					  .pid = getpid(),
 					  .state = PROCESS_READY,
+					  .sandbox = sandbox_of(getpid()),
 					  .started_ns = parent.started_wall_ns};
 	for (unsigned i = 0; (c = child_at(i)) != NULL && p->count < IPC_PROCESSES_MAX; i++)
 		p->list[p->count++] = process_of(c);
 	return ipc_processes_length(p->count);
+}
+
+/* The nursery and its checkers, as far as there is room: they are not ours, but what confines them is
+ * to be seen as well. */
+static bool
+grandchildren(struct ipc_processes *p)
+{
+	uint32_t before = p->count;
+	struct sandboxed s;
+	unsigned at = 0;
+
+	while (p->count < IPC_PROCESSES_MAX && sandbox_next(&at, &s)) {
+		bool checker = s.profile == SANDBOX_CHECKER_FILE ||
+			       s.profile == SANDBOX_CHECKER_GROUPS ||
+			       s.profile == SANDBOX_CHECKER_GSSAPI ||
+			       s.profile == SANDBOX_CHECKER_PAM;
+
+		if (!checker && s.profile != SANDBOX_NURSERY)
+			continue;
+		p->list[p->count++] =
+		    (struct ipc_process){.role = checker ? ROLE_CHECKER : ROLE_NURSERY,
+					 .pid = s.pid,
+					 .state = PROCESS_READY,
+					 .sandbox = s.state};
+	}
+	return p->count != before;
 }
 
 static void
@@ -1771,6 +1810,8 @@ order_status(const struct ipc_order *o)
 	size_t len = state_now(&p);
 
 	p.ticket = o->ticket;
+	if (grandchildren(&p))
+		len = ipc_processes_length(p.count);
 	tell_wisher(IPC_PROCESSES, &p, len);
 }
 
@@ -1804,6 +1845,16 @@ take_order(const struct ipc_order *o)
 }
 
 static void
+tell_compile_forbidden(pid_t pid)
+{
+	char call[SANDBOX_NAME];
+
+	if (sandbox_forbidden(pid, call) != NULL)
+		log_error("compile (pid %d) was ended: the system call '%s' is forbidden to it (SIGSYS)",
+			  (int)pid, call);
+}
+
+static void
 reap(void)
 {
 	struct child *c;
@@ -1814,6 +1865,7 @@ reap(void)
 		if (rotate_hook_ended(pid, status))
 			continue;
 		if (pid == parent.compile_pid) {
+			tell_compile_forbidden(pid);
 			while (parent.compile.fd != -1)
 				compile_ready();
 			parent.compile_pid = 0;
@@ -2012,6 +2064,8 @@ parent_check(const char *path)
 	int fds[2];
 
 	parent.options.foreground = true;
+	if (!sandbox_open())
+		return EXIT_CANNOT_START;
 	if (compile_wait(path, &result, fds) != COMPILE_OK)
 		return EXIT_CONFIGURATION;
 	printf("%s: ok, %u rule%s, %u warning%s\n", path, result.rules,
@@ -2040,6 +2094,16 @@ bind_doors(void)
 	return !s->metrics.enabled || (parent.metrics = bind_metrics(s, &parent.metrics_at)) != -1;
 }
 
+/* Once all that needs rights is bound and opened. */
+static bool
+confine(void)
+{
+	if (!parent.options.sandbox_given)
+		sandbox_mode(parent.settings->sandbox);
+	sandbox_warn();
+	return sandbox_enter(SANDBOX_PARENT);
+}
+
 int
 parent_run(const struct parent_options *o)
 {
@@ -2047,6 +2111,8 @@ parent_run(const struct parent_options *o)
 	int fds[2];
 
 	parent.options = *o;
+	if (!sandbox_open())
+		return EXIT_CANNOT_START;
 	parent.compile.fd = parent.control = parent.metrics = -1;
 	parent.started_wall_ns = clock_wall_ns();
 	for (unsigned i = 0; i < GRAVES; i++)
@@ -2066,7 +2132,7 @@ parent_run(const struct parent_options *o)
 			       syslog */
 		log_open("parent", false, log_most());
 	if (!take_signals() || !privileges_account(parent.settings->user, &parent.account) ||
-	    !start_children())
+	    !confine() || !start_children())
 		return fail(EXIT_CANNOT_START);
 	if (!parent.draining)
 		announce();

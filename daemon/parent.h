@@ -15,6 +15,7 @@ struct parent_options {
 	bool foreground;
 	/* Told once, with 0 when ready or an exit status when not; -1: nobody waits. */
 	int ready_fd;
+	bool sandbox_given; /* on the command line, and set: the setting does not hold */
 };
 
 /* Reads the configuration, prints every problem, nothing else: EXIT_CLEAN or EXIT_CONFIGURATION. */

@@ -129,8 +129,8 @@ privileges_reader(void)
 
 #define KEPT_MOST 16
 
-/* Modules may execute programs with rights of their own (unix_chkpwd), so new privileges stay
- * possible here, other than in no_more. */
+/* Modules may execute programs, and without root these need rights of their own (unix_chkpwd): new
+ * privileges stay possible here, other than in no_more, unless the sandbox has taken them. */
 static bool
 keep_root(const int *kept, size_t count)
 {

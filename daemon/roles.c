@@ -32,10 +32,11 @@ control_wanted(const struct settings *s)
 
 const struct role roles[ROLE_COUNT] = {
     [ROLE_PARENT] = {.word = "parent", .process = "sallyportd"},
-    [ROLE_WORKER] = {"worker", "sally-worker", worker_run, NULL, NULL},
-    [ROLE_LEDGER] = {"ledger", "sally-ledger", ledger, NULL, NULL},
+    [ROLE_WORKER] = {"worker", "sally-worker", worker_run, NULL, NULL, SANDBOX_WORKER},
+    [ROLE_LEDGER] = {"ledger", "sally-ledger", ledger, NULL, NULL, SANDBOX_LEDGER},
     [ROLE_COMPILE] = {.word = "compile", .process = "sally-compile"},
     [ROLE_AUTHENTICATOR] = {"authenticator", "sally-auth", authenticator_run, authenticator_prepare,
-			    authenticator_wanted},
-    [ROLE_CONTROL] = {"control", "sally-control", control, NULL, control_wanted},
+			    authenticator_wanted, SANDBOX_AUTHENTICATOR},
+    [ROLE_CONTROL] = {"control", "sally-control", control, NULL, control_wanted,
+		      SANDBOX_CONTROL},
 };

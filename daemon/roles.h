@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "privileges.h"
+#include "sandbox.h"
 #include "settings/settings.h"
 #include "wire/ipc.h"
 
@@ -21,6 +22,7 @@ struct role {
 	bool (*prepare)(int channel, const struct account *a);
 	/* NULL: always there. */
 	bool (*wanted)(const struct settings *s);
+	enum sandbox_profile profile;
 };
 extern const struct role roles[ROLE_COUNT];
 

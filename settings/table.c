@@ -23,6 +23,7 @@ static const char *const mismatch_words[] = {"refuse", "wait", NULL};
 static const char *const format_words[] = {"ecs", "short", NULL};
 static const char *const full_words[] = {"refuse", "halt", "drop", NULL};
 static const char *const sync_words[] = {"none", "checkpoint", "batch", NULL};
+static const char *const sandbox_words[] = {"on", "log", "off", NULL};
 static const char *const protection_words[] = {"none", "integrity", "confidentiality", NULL};
 
 /* name, type, at, also, fallback, min, max, flags, words, help */
@@ -38,6 +39,8 @@ const struct setting settings_table[] = {
      "processes that carry sessions; 0: one a processor"},
     {"user", SETTING_ACCOUNT, AT(user), 0, NULL, 0, 0, 0, NULL,
      "account that everything but the parent runs as; needed when started as root"},
+    {"sandbox", SETTING_CHOICE, AT(sandbox), 0, "on", 0, 0, 0, sandbox_words,
+     "confine each process to the system calls and files that it needs; \"log\": only tell of others"},
     {"egress.addresses", SETTING_ADDRESSES, AT(egress.addresses), AT(egress.count), NULL, 0,
      SETTINGS_LIST, SETTING_OURS, NULL, "source addresses of outgoing connections, one a family"},
 

@@ -30,6 +30,8 @@ struct settings_listener {
 enum settings_sync { SYNC_NONE, SYNC_CHECKPOINT, SYNC_BATCH };
 enum settings_on_full { ON_FULL_REFUSE, ON_FULL_HALT, ON_FULL_DROP };
 enum settings_format { FORMAT_ECS, FORMAT_SHORT };
+/* The first is what holds before settings are known. */
+enum settings_sandbox { SETTINGS_SANDBOX_ON, SETTINGS_SANDBOX_LOG, SETTINGS_SANDBOX_OFF };
 enum settings_mismatch { MISMATCH_REFUSE, MISMATCH_WAIT };
 enum { PROTECTION_NONE = 1, PROTECTION_INTEGRITY = 2, PROTECTION_CONFIDENTIALITY = 4 };
 
@@ -45,6 +47,7 @@ struct settings {
 
 	uint32_t workers; /* 0: one a processor; at most 64 */
 	char user[SETTINGS_NAME]; /* "" : not given */
+	enum settings_sandbox sandbox;
 
 	struct {
 		uint32_t count;

@@ -196,11 +196,18 @@ struct ipc_answer {
 	uint32_t reserved;
 };
 enum ipc_process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_READY };
+enum {
+	IPC_SANDBOX_SECCOMP = 1,
+	IPC_SANDBOX_SECCOMP_LOG = 2, /* nothing is forbidden, what would be is logged by the kernel */
+	IPC_SANDBOX_LANDLOCK = 4,
+	IPC_SANDBOX_NO_NEW_PRIVS = 8,
+	IPC_SANDBOX_NO_DUMP = 16,
+};
 struct ipc_process {
 	uint32_t role, index; /* enum ipc_role */
 	int32_t pid;
 	uint32_t state;	  /* enum ipc_process_state */
-	uint32_t restarts, reserved;
+	uint32_t restarts, sandbox; /* IPC_SANDBOX_ bits; the ABI of Landlock in bits 8-15 */
 	int64_t started_ns; /* wall */
 };
 #define IPC_PROCESSES_MAX 80

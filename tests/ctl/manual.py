@@ -26,6 +26,7 @@ ABOUT = {
                  "at least one is needed.",
     "workers": "",
     "user": "",
+    "sandbox": "See\n.Xr sallyportd 8 .\nTaken at the start only.",
     "egress": "",
     "timeouts": "",
     "limits": "A connection beyond a limit is refused at once, and counted.\n"
