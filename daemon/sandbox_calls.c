@@ -47,6 +47,9 @@ LIST(worker, SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(splice), SCMP_SYS(pipe2)
 LIST(writing, SCMP_SYS(pwrite64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
      SCMP_SYS(fallocate), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock), SCMP_SYS(flock));
 
+/* To be told when somebody sets the clock. */
+LIST(timer, SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime));
+
 /* Asking NSS, in whatever way its modules do. */
 LIST(asking, SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(eventfd2), SCMP_SYS(epoll_create1),
      SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(getsockopt),
@@ -149,7 +152,7 @@ const struct sandbox_rules sandbox_rules[SANDBOX_PROFILES] = {
 			.sockets = SANDBOX_UNIX | SANDBOX_INET | SANDBOX_NETLINK,
 			.reads = {SYSTEM_FOLDERS}},
     [SANDBOX_LEDGER] = {.word = "ledger",
-			.calls = {common, loop, lookup, writing},
+			.calls = {common, loop, lookup, writing, timer},
 			.opens = true,
 			.sockets = SANDBOX_UNIX,
 			.reads = {SYSTEM_FOLDERS}},
