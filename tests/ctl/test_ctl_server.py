@@ -190,8 +190,8 @@ rules: {
 def test_options_are_in_the_manual(server):
     page = read("docs/sallyportd.8")
     helped = subprocess.run([server, "--help"], capture_output=True, text=True, check=True).stdout
-    listed = re.findall(r"^  -(\w), --([a-z-]+)( FILE)?", helped, re.M)
+    listed = re.findall(r"^  -(\w), --([a-z-]+)( [A-Z]+)?", helped, re.M)
     assert len(listed) >= 4
     for letter, name, value in listed:
-        arg = " Ar file" if value else ""
+        arg = f" Ar{value.lower()}" if value else ""
         assert f".It Fl {letter}{arg} , Fl -{name}{arg}\n" in page
