@@ -3,6 +3,7 @@ it, fail2ban's reading of the log, and where a password never stands."""
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -122,6 +123,111 @@ def test_pam_unix(known, tmp_path):
     assert login(daemon, "spt-old", "secret")[0] == 1
     until(lambda: "the account may not be used" in daemon.log(), "the reason in the log")
     assert login(daemon, "spt-nobody", "secret")[0] == 1
+
+
+SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEH"
+
+
+@needs_root
+def test_pam_google_authenticator(known, tmp_path):
+    """A password and behind it the code of the moment, in one field: what one prompt can take."""
+    seed = tmp_path / "ann.seed"
+    seed.write_text(f'{SEED}\n" TOTP_AUTH\n" WINDOW_SIZE 3\n')
+    seed.chmod(0o400)
+    path = pwdfile(tmp_path, {"ann": "secret"})
+    daemon = known(pam=f"auth required pam_google_authenticator.so secret={tmp_path}/${{USER}}.seed "
+                       "user=root forward_pass\n"
+                       f"auth required pam_pwdfile.so use_first_pass pwdfile={path}\n"
+                       "account required pam_permit.so\n")
+
+    def code(shift=0):
+        return subprocess.run(["oathtool", "--totp", "-b", "-N", f"@{int(time.time()) + shift}", SEED],
+                              check=True, capture_output=True, text=True).stdout.strip()
+    assert login(daemon, "ann", f"secret{code()}")[0] == 0
+    assert login(daemon, "ann", f"wrong{code()}")[0] == 1
+    assert login(daemon, "ann", f"secret{code(-3600)}")[0] == 1
+    assert login(daemon, "ann", "secret")[0] == 1
+    assert login(daemon, "bob", f"secret{code()}")[0] == 1
+
+
+RADIUS = """
+prefix = /usr
+libdir = /usr/lib/freeradius
+raddbdir = {folder}
+run_dir = {folder}
+logdir = {folder}
+pidfile = {folder}/pid
+security {{
+  reject_delay = 0
+  status_server = no
+}}
+client here {{
+  ipaddr = 127.0.0.1
+  secret = between-us
+}}
+thread pool {{
+  start_servers = 1
+  max_servers = 2
+}}
+modules {{
+  pap {{
+  }}
+  files {{
+    filename = {folder}/users
+  }}
+}}
+server all {{
+  listen {{
+    type = auth
+    ipaddr = 127.0.0.1
+    port = {port}
+  }}
+  authorize {{
+    files
+    pap
+  }}
+  authenticate {{
+    Auth-Type PAP {{
+      pap
+    }}
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def radius(tmp_path):
+    """A RADIUS server that knows ann; its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path / "radius"
+    folder.mkdir()
+    (folder / "users").write_text('ann Cleartext-Password := "secret"\n')
+    (folder / "radiusd.conf").write_text(RADIUS.format(folder=folder, port=port))
+    (folder / "dictionary").write_text("$INCLUDE /usr/share/freeradius/dictionary\n")
+    with open(folder / "out", "wb") as out, \
+            subprocess.Popen(["freeradius", "-f", "-X", "-d", str(folder)], stdout=out,
+                             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL) as server:
+        ready = lambda: b"Ready to process requests" in (folder / "out").read_bytes()
+        until(lambda: ready() or server.poll() is not None, "the RADIUS server")
+        assert ready(), (folder / "out").read_text()
+        yield port
+        server.terminate()
+
+
+@needs_root
+def test_pam_radius(known, tmp_path, radius):
+    """Passwords that another machine knows; its answers count, and so does none."""
+    servers = tmp_path / "servers"
+    servers.write_text(f"127.0.0.1:{radius} between-us 3\n")
+    servers.chmod(0o600)
+    daemon = known(pam=f"auth required pam_radius_auth.so conf={servers}\n"
+                       "account required pam_permit.so\n")
+    assert login(daemon, "ann", "secret")[0] == 0
+    assert login(daemon, "ann", "wrong")[0] == 1
+    assert login(daemon, "bob", "secret")[0] == 1
+    assert login(daemon, "ann", "secret")[0] == 0
 
 
 @needs_root
