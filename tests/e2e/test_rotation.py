@@ -90,7 +90,7 @@ def test_by_size_with_deaths(daemons, crowds):
         r for name in daemon.audit_files() for r in Ledger(name).records()])
     verdict = daemon.verify()
     assert verdict["verdict"] == "whole", verdict
-    assert len(verdict["keys"]) > 6
+    assert len(verdict["keys"]) > 4  # each ledger has one of its own, and each file
     daemon.crash_expected = True
 
 
