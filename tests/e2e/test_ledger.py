@@ -261,6 +261,7 @@ def test_a_clock_that_is_set(daemons, echo, sanitized, quiet):
     daemon.extra_environment = {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": clock,
                                 "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
                                 "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    daemon.options = ["-s", "off"]  # the false clock makes and removes files
     daemon.start()
     before = daemon.ledger.wait(lambda r: r["event"]["action"] == "policy-load", "the start")
     if quiet:

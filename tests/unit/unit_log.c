@@ -103,6 +103,7 @@ static void
 say_on_terminal(void)
 {
 	int master = posix_openpt(O_RDWR | O_NOCTTY), saved = dup(STDERR_FILENO), slave;
+	size_t len = 0;
 	ssize_t n;
 
 	CU_ASSERT_FATAL(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
@@ -114,8 +115,12 @@ say_on_terminal(void)
 	log_info("fine");
 	dup2(saved, STDERR_FILENO);
 	close(saved);
-	n = read(master, got, sizeof got - 1);
-	got[n > 0 ? n : 0] = '\0';
+	for (got[len] = '\0'; strstr(got, "fine\r\n") == NULL; got[len] = '\0') {
+		n = read(master, got + len, sizeof got - 1 - len); /* a line at a time, at times */
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
 	close(slave);
 	close(master);
 }

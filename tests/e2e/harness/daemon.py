@@ -75,6 +75,7 @@ class Daemon:
         self.baseline = {}
         self.crash_expected = False
         self.extra_environment = {}
+        self.options = []
         self.starts_only = False  # a rule with log = "start": no session-end
         self._notify = None
         self._notified = []
@@ -129,7 +130,7 @@ class Daemon:
         return env
 
     def command(self):
-        return [os.path.join(self.build, "sallyportd"), "-f", "-c", self.config]
+        return [os.path.join(self.build, "sallyportd"), "-f", "-c", self.config, *self.options]
 
     def start(self, ready=True, nofile=None, prefix=(), pass_fds=(), preexec=None):
         self.write_config()
