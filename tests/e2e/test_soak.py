@@ -67,6 +67,11 @@ def start_again(daemon, _):
 
 def kill_the_parent(daemon, chance):
     """Its children end by themselves, and tell what they have."""
+    written = lambda: sum(os.path.getsize(name) for name in daemon.audit_files())
+    until(lambda: ledger_pid(daemon), "a ledger", 60)
+    before = written()
+    # what stands in memory only is lost with the last two that have it, if both die at once
+    until(lambda: written() > before and ledger_pid(daemon), "a ledger that writes", 60)
     children = daemon.processes()
     if chance.random() < 0.5:
         os.kill(daemon.workers()[0], signal.SIGKILL)
