@@ -405,7 +405,7 @@ def test_authenticator_killed_under_load(guarded, echo):
     for _ in range(3):
         seen = len(answers)
         until(lambda s=seen: any(a == b"\x01\x00" for a, _ in answers[s:]), "a login")
-        front = min(authenticators(daemon))
+        front = min(until(lambda: authenticators(daemon), "an authenticator"))
         os.kill(front, signal.SIGKILL)
         until(lambda f=front: not net.alive(f), "its end")
     seen = len(answers)
