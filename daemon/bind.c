@@ -125,10 +125,12 @@ bind_one(const struct settings_listener *l)
 static bool
 make_ready(int fd)
 {
-	int on = 1;
+	int on = 1, off = 0;
 
-	/* Accepted sockets inherit it: one system call less for each session. */
+	/* Accepted sockets inherit these: no system call for each session. Their first bytes are
+	 * answered at once, so that the acknowledgement goes with the answer. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
 	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != -1 &&
 	       listen(fd, BACKLOG) == 0;
 }

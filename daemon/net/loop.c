@@ -1,15 +1,21 @@
 /*
- * net/loop.c - see net/loop.h. The worker; waits only in epoll_wait.
+ * net/loop.c - see net/loop.h. The worker; waits only in epoll_wait and, for a moment, in gather.
  *
  * The wheel has 4096 slots of 16 ms (65 s). A timer that lies further away is filed
  * in the last slot and filed again when its turn comes; that is also how a timer whose time was
  * moved later is kept, so that activity on a session costs one store and no list work.
+ *
+ * To be woken costs more than most events do. So where events come thick, a loop that has nothing
+ * to do naps for a moment instead of being woken by each, as network cards do with interrupts. A
+ * nap behind which few events stand was in vain, and the next one is far: who talks alone, however
+ * fast, is not kept waiting.
  */
 #include "net/loop.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -18,6 +24,11 @@
 #define WHEEL_SHIFT 4 /* 16 ms a slot */
 #define BATCH 256
 #define WALL_AGAIN_NS (50 * NS_PER_MS)
+#define THICK 8		 /* events in a millisecond */
+#define NAP_NS 50000	 /* and as much again at most, by the kernel's slack */
+#define NAP_WORTH 4	 /* events behind a nap */
+#define NAP_AGAIN_MS 512 /* at most, behind naps in vain */
+#define AWAKE_MS 10
 
 static struct {
 	int epoll;
@@ -28,6 +39,11 @@ static struct {
 	uint64_t busy[WHEEL_SLOTS / 64]; /* slots that may hold timers */
 	struct turn *turns, **turns_end;
 	uint32_t round;
+	int64_t counted_ms;   /* the millisecond whose events are counted */
+	unsigned counted;     /* until now */
+	bool thick;           /* the last one had many */
+	int64_t nap_after_ms; /* not before */
+	unsigned nap_again_ms;
 	struct epoll_event *events; /* of this round, not told yet */
 	int event_count;
 	struct release {
@@ -58,6 +74,7 @@ loop_open(void)
 	if (loop.epoll == -1)
 		return false;
 	loop.turns_end = &loop.turns;
+	loop.nap_again_ms = 1;
 	loop_refresh();
 	loop.tick = loop.now_ms >> WHEEL_SHIFT;
 	return true;
@@ -342,13 +359,61 @@ wait_ms(int max_ms)
 	return (int)ms;
 }
 
+static void
+count_events(int n)
+{
+	if (loop.now_ms != loop.counted_ms) {
+		loop.thick = loop.counted >= THICK && loop.now_ms - loop.counted_ms <= 2;
+		loop.counted_ms = loop.now_ms;
+		loop.counted = 0;
+	}
+	loop.counted += n > 0 ? (unsigned)n : 0;
+}
+
+static void
+learn_from_nap(int events)
+{
+	if (events >= NAP_WORTH) {
+		loop.nap_again_ms = 1;
+		return;
+	}
+	loop.nap_after_ms = loop.now_ms + loop.nap_again_ms;
+	if (loop.nap_again_ms < NAP_AGAIN_MS)
+		loop.nap_again_ms *= 2;
+}
+
+void
+loop_stay_awake(void)
+{
+	loop.nap_after_ms = loop.now_ms + AWAKE_MS;
+}
+
+/* epoll_wait, but not woken for each of many. */
+static int
+gather(struct epoll_event *events, int ms)
+{
+	const struct timespec moment = {.tv_nsec = NAP_NS};
+	int n;
+
+	if (ms == 0 || !loop.thick || loop.now_ms < loop.nap_after_ms)
+		return epoll_wait(loop.epoll, events, BATCH, ms);
+	n = epoll_wait(loop.epoll, events, BATCH, 0);
+	if (n != 0)
+		return n;
+	nanosleep(&moment, NULL);
+	n = epoll_wait(loop.epoll, events, BATCH, 0);
+	learn_from_nap(n);
+	return n != 0 ? n : epoll_wait(loop.epoll, events, BATCH, ms);
+}
+
 void
 loop_round(int max_ms)
 {
 	struct epoll_event events[BATCH];
-	int n = epoll_wait(loop.epoll, events, BATCH, wait_ms(max_ms));
+	int n = gather(events, wait_ms(max_ms));
 
 	loop_refresh();
+	count_events(n);
 	for (int i = 0; i < n; i++) {
 		struct watch *w = events[i].data.ptr;
 

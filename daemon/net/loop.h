@@ -78,5 +78,7 @@ loop_free_later(void *p)
 }
 /* One round: waits at most until the next timer (or max_ms, -1: for ever). */
 void loop_round(int max_ms);
+/* Bytes come in bulk: for some milliseconds an event is not kept waiting for others. */
+void loop_stay_awake(void);
 
 #endif

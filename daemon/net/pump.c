@@ -349,6 +349,7 @@ fill_by_splice(struct pump *p, int d, size_t most, size_t *took)
 			ended(p, d);
 		from->spare &= ~(uint32_t)END_READABLE;
 	}
+	loop_stay_awake();
 	*took = (size_t)n;
 	f->held = (uint32_t)n;
 	return MOVED;
