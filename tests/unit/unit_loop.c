@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/loop.h"
@@ -232,6 +233,100 @@ test_moved_onto(void)
 	loop_close();
 }
 
+/* ---- many at once, so that the loop naps ---- */
+
+#define PEERS 16
+#define ROUNDS 300
+
+static unsigned echoed, ticks;
+static bool peers_over;
+
+static void
+echo(struct watch *w, uint32_t events)
+{
+	char byte;
+
+	(void)events;
+	while (recv(w->fd, &byte, 1, MSG_DONTWAIT) == 1)
+		if (send(w->fd, &byte, 1, MSG_NOSIGNAL) == 1)
+			echoed++;
+}
+
+static void
+over(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	peers_over = true;
+}
+
+static void
+tick(struct timer *t)
+{
+	ticks++;
+	timer_set(t, loop_now() + 16, tick);
+}
+
+/* All say a byte and wait for the echoes, again and again. */
+static int
+peers(const int fds[PEERS])
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		char said = (char)round, heard;
+
+		for (int i = 0; i < PEERS; i++)
+			if (send(fds[i], &said, 1, MSG_NOSIGNAL) != 1)
+				return 1;
+		for (int i = 0; i < PEERS; i++)
+			if (recv(fds[i], &heard, 1, 0) != 1 || heard != said)
+				return 1;
+	}
+	return 0;
+}
+
+static void
+test_many(void)
+{
+	int ours[PEERS + 1], theirs[PEERS + 1], status = -1;
+	struct watch watches[PEERS + 1];
+	int64_t end;
+	pid_t pid;
+
+	setup();
+	echoed = ticks = 0;
+	peers_over = false;
+	for (int i = 0; i <= PEERS; i++) {
+		int pair[2];
+
+		CU_ASSERT_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		ours[i] = pair[0];
+		theirs[i] = pair[1];
+	}
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(peers(theirs));
+	CU_ASSERT_FATAL(pid > 0);
+	for (int i = 0; i <= PEERS; i++) {
+		close(theirs[i]); /* the last one tells, by its end, that the peers are over */
+		CU_ASSERT_EQUAL(watch_add(&watches[i], ours[i], EPOLLIN | EPOLLRDHUP | EPOLLET,
+					  i < PEERS ? echo : over),
+				0);
+	}
+	tick(&timers[0]);
+	end = loop_now() + 30000;
+	while (!peers_over && loop_now() < end)
+		loop_round(1000);
+	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_EQUAL(status, 0);
+	CU_ASSERT_EQUAL(echoed, PEERS * ROUNDS);
+	CU_ASSERT(ticks > 0);
+	for (int i = 0; i <= PEERS; i++)
+		watch_close(&watches[i]);
+	timer_stop(&timers[0]);
+	loop_close();
+}
+
 int
 main(void)
 {
@@ -249,6 +344,7 @@ main(void)
 	CU_add_test(s, "a watch tells each edge once and can move", test_watch);
 	CU_add_test(s, "a descriptor that moves in hears nothing of the one before",
 		    test_moved_onto);
+	CU_add_test(s, "nothing is lost while many talk at once", test_many);
 	CU_basic_run_tests();
 	failed = CU_get_number_of_tests_failed();
 	printf("%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
