@@ -86,6 +86,41 @@ put_ledger(const struct style *s, const json_t *o, struct buffer *out)
 }
 
 static void
+put_copy(const struct style *s, const json_t *o, struct buffer *out)
+{
+	const char *state = json_text(o, "state"), *error = json_text(o, "error");
+	const json_t *lag = json_object_get(o, "lag");
+	bool ok = strcmp(state, "ok") == 0;
+	uint64_t records = json_count(lag, "records"), dropped = json_count(o, "dropped");
+	char text[COUNT_TEXT];
+
+	buffer_puts(out, "copy      ");
+	put_shown(out, json_text(o, "name"));
+	buffer_putf(out, ": %s%s%s, ",
+		    ok                                 ? s->good
+		    : strcmp(state, "connecting") == 0 ? s->wait
+						       : s->bad,
+		    state, s->off);
+	put_shown(out, json_text(o, "to"));
+	if (error[0] != '\0') {
+		buffer_puts(out, ": ");
+		put_shown(out, error);
+	}
+	buffer_putf(out, "; %s sent", count_text(json_count(o, "sent"), text));
+	if (records > 0) {
+		buffer_putf(out, ", %s record%s (", count_text(records, text),
+			    records == 1 ? "" : "s");
+		put_size(out, json_count(lag, "bytes"));
+		buffer_puts(out, ") behind, the oldest ");
+		put_duration(out, (uint64_t)json_number_value(json_object_get(lag, "seconds")));
+		buffer_puts(out, " old");
+	}
+	if (dropped > 0)
+		buffer_putf(out, ", %s%s dropped%s", s->bad, count_text(dropped, text), s->off);
+	buffer_puts(out, "\n");
+}
+
+static void
 put_use(struct buffer *out, const json_t *o, const char *key)
 {
 	const json_t *limit = json_object_get(o, key);
@@ -178,8 +213,9 @@ put_process(const struct style *s, const json_t *o, struct buffer *out)
 static const struct {
 	const char *key;
 	void (*put)(const struct style *s, const json_t *o, struct buffer *out);
-} parts[] = {{"server", put_server}, {"policy", put_policy}, {"ledger", put_ledger},
-	     {"limits", put_limits}, {"counts", put_counts}, {"process", put_process}};
+} parts[] = {{"server", put_server},  {"policy", put_policy}, {"ledger", put_ledger},
+	     {"copy", put_copy},      {"limits", put_limits}, {"counts", put_counts},
+	     {"process", put_process}};
 
 /* A line that this version does not know is passed over. */
 static void
@@ -193,7 +229,7 @@ put_part(const struct style *s, const json_t *line, struct buffer *out)
 	}
 }
 
-/* Processes are many: they become a list. */
+/* Processes and copies are many: they become lists. */
 static void
 gather(json_t *all, json_t *line)
 {
@@ -204,6 +240,8 @@ gather(json_t *all, json_t *line)
 	{
 		if (strcmp(key, "process") == 0)
 			json_array_append(json_object_get(all, "processes"), value);
+		else if (strcmp(key, "copy") == 0)
+			json_array_append(json_object_get(all, "copies"), value);
 		else
 			json_object_set(all, key, value);
 	}
@@ -221,7 +259,7 @@ status_run(struct ctl_call *call)
 
 	if (!live_ask(&l, call, &r))
 		return CTL_FAILED;
-	all = json_pack("{s:[]}", "processes");
+	all = json_pack("{s:[],s:[]}", "processes", "copies");
 	while ((line = live_next(&l, NULL)) != NULL && !live_over(line)) {
 		put_part(style_of(call), line, &out);
 		gather(all, line);

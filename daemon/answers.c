@@ -129,6 +129,40 @@ put_ledger(struct caller *c, const struct ipc_processes *p)
 }
 
 static void
+put_copy(struct caller *c, const struct settings_copy *to, const struct lag *lag, double seconds)
+{
+	char where[SETTINGS_COPY_TEXT];
+	struct text t;
+
+	settings_copy_text(to, where);
+	caller_line(c, &t);
+	text_putf(&t, "{\"copy\":{\"name\":\"%s\",\"state\":\"%s\"", to->name,
+		  lag_word(lag->state));
+	put_text(&t, "to", where);
+	if (lag->state == LAG_DOWN && lag->error != 0)
+		put_text(&t, "error", strerror((int)lag->error));
+	text_putf(&t, ",\"lag\":{\"records\":%llu,\"bytes\":%llu,\"seconds\":%.3f",
+		  (unsigned long long)lag->records, (unsigned long long)lag->bytes, seconds);
+	if (lag->oldest_ns > 0)
+		put_when(&t, "oldest", lag->oldest_ns);
+	text_putf(&t, "},\"seq\":%llu,\"sent\":%llu,\"dropped\":%llu}}",
+		  (unsigned long long)lag->seq, (unsigned long long)lag->sent,
+		  (unsigned long long)lag->dropped);
+	caller_put(c, &t);
+}
+
+static void
+put_copies(struct caller *c)
+{
+	const struct settings *s = controller_settings();
+	double seconds;
+	struct lag lag;
+
+	for (uint32_t i = 0; controller_copy(i, &lag, &seconds); i++)
+		put_copy(c, &s->audit.copies[i], &lag, seconds);
+}
+
+static void
 put_limits(struct caller *c)
 {
 	const struct settings *s = controller_settings();
@@ -179,6 +213,7 @@ answer_role(uint32_t role)
 						      [ROLE_COMPILE] = "compile",
 						      [ROLE_AUTHENTICATOR] = "authenticator",
 						      [ROLE_CONTROL] = "control",
+						      [ROLE_FORWARDER] = "forwarder",
 						      [ROLE_NURSERY] = "nursery",
 						      [ROLE_CHECKER] = "checker"};
 
@@ -232,6 +267,7 @@ answer_processes(const struct message *m)
 	put_server(c, p);
 	put_policy(c, p);
 	put_ledger(c, p);
+	put_copies(c);
 	put_limits(c);
 	put_counts(c);
 	for (uint32_t i = 0; i < p->count; i++)

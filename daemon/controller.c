@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "counting.h"
 #include "vitals.h"
@@ -61,6 +62,38 @@ controller_count(enum books_counter which)
 		if (controller.views[i].books != NULL)
 			sum += counted(controller.views[i].books, which);
 	return sum;
+}
+
+static bool
+is_ready(enum ipc_role role)
+{
+	const struct ipc_processes *p = &controller.processes;
+
+	for (uint32_t i = 0; i < p->count; i++)
+		if (p->list[i].role == role && p->list[i].state == PROCESS_READY)
+			return true;
+	return false;
+}
+
+bool
+controller_copy(uint32_t n, struct lag *lag, double *seconds)
+{
+	const struct settings *s = controller_settings();
+	bool alive = is_ready(ROLE_FORWARDER);
+	int64_t since, now = clock_wall_ns();
+	int i;
+
+	if (n >= s->audit.copy_count || n >= SETTINGS_COPIES)
+		return false;
+	memset(lag, 0, sizeof *lag);
+	i = controller.lags != NULL ? lags_place(controller.lags, s->audit.copies[n].name) : -1;
+	if (i != -1)
+		lags_get(controller.lags, i, lag);
+	if (!alive)
+		lag->state = LAG_DOWN;
+	since = lag->oldest_ns == 0 && !alive ? lag->told_ns : lag->oldest_ns;
+	*seconds = since > 0 && since < now ? (double)(now - since) / 1e9 : 0;
+	return true;
 }
 
 /* ---- policies ------------------------------------------------------------------------------ */
@@ -161,6 +194,13 @@ on_tally(const struct message *m)
 }
 
 static void
+on_copy_page(const struct message *m)
+{
+	if (controller.lags == NULL && (controller.lags = lags_map(m->fds[0], false)) == NULL)
+		log_error("cannot map the page of copies");
+}
+
+static void
 on_books(const struct message *m)
 {
 	for (int i = 0; i < SHELVES_MAX; i++) {
@@ -244,6 +284,7 @@ static const struct {
 	void (*take)(const struct message *m);
 } messages[] = {
     {IPC_TALLY, on_tally},
+    {IPC_COPY_PAGE, on_copy_page},
     {IPC_POLICY, on_policy},
     {IPC_BOOKS, on_books},
     {IPC_WORKER_GONE, on_worker_gone},

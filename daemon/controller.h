@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "books/books.h"
+#include "books/lags.h"
 #include "books/tally.h"
 #include "channel.h"
 #include "net/loop.h"
@@ -51,6 +52,7 @@ struct controller {
 	struct edition editions[GENERATIONS_MAX];
 	struct edition *newest; /* NULL: none yet */
 	struct tally *tally;
+	struct lags *lags; /* of the copies of the ledger */
 	uint64_t past[COUNT_MAX]; /* counters of workers that are gone ... */
 	struct meters past_meters; /* ... and these */
 	struct ipc_processes processes; /* as the parent told last */
@@ -65,6 +67,12 @@ struct edition *controller_edition(uint32_t number);
 const char *controller_rule(const struct card *c);
 /* A counter over all workers, those that died included. */
 uint64_t controller_count(enum books_counter which);
+
+/*
+ * How far the nth copy of the settings is, *seconds how old its oldest record is that was not copied; false: there is no
+ * such copy. While nobody copies it is down, and all since then may be missing.
+ */
+bool controller_copy(uint32_t n, struct lag *lag, double *seconds);
 
 /* ---- metrics.c ---- */
 

@@ -409,6 +409,81 @@ put_audit(struct page *p)
 	}
 }
 
+/* Of one kind for all copies. */
+static void
+put_each_copy(struct page *p, double (*of)(const struct lag *, double seconds))
+{
+	const struct settings *s = controller_settings();
+	double seconds;
+	struct lag lag;
+
+	for (uint32_t i = 0; controller_copy(i, &lag, &seconds); i++)
+		put_labelled(p, of(&lag, seconds), "copy=\"%s\"", s->audit.copies[i].name);
+}
+
+static double
+copy_records(const struct lag *lag, double seconds)
+{
+	(void)seconds;
+	return (double)lag->records;
+}
+
+static double
+copy_bytes(const struct lag *lag, double seconds)
+{
+	(void)seconds;
+	return (double)lag->bytes;
+}
+
+static double
+copy_seconds(const struct lag *lag, double seconds)
+{
+	(void)lag;
+	return seconds;
+}
+
+static double
+copy_sent(const struct lag *lag, double seconds)
+{
+	(void)seconds;
+	return (double)lag->sent;
+}
+
+static double
+copy_dropped(const struct lag *lag, double seconds)
+{
+	(void)seconds;
+	return (double)lag->dropped;
+}
+
+static void
+put_copies(struct page *p)
+{
+	const struct settings *s = controller_settings();
+	double seconds;
+	struct lag lag;
+
+	if (s->audit.copy_count == 0)
+		return;
+	begin(p, "audit_copy_lag_records", GAUGE, "Records that a copy of the ledger has not.");
+	put_each_copy(p, copy_records);
+	begin(p, "audit_copy_lag_bytes", GAUGE, "Bytes of the ledger that a copy has not.");
+	put_each_copy(p, copy_bytes);
+	begin(p, "audit_copy_lag_seconds", GAUGE,
+	      "Age of the oldest record that a copy has not, 0 if it has all.");
+	put_each_copy(p, copy_seconds);
+	begin(p, "audit_copy_sent", COUNTER,
+	      "Records sent to a copy; those that were sent again, too.");
+	put_each_copy(p, copy_sent);
+	begin(p, "audit_copy_dropped", COUNTER, "Records that a copy will never get.");
+	put_each_copy(p, copy_dropped);
+	begin(p, "audit_copy_state", GAUGE, "1 for the state that a copy is in.");
+	for (uint32_t i = 0; controller_copy(i, &lag, &seconds); i++)
+		for (uint32_t state = 0; state < LAG_STATES; state++)
+			put_labelled(p, lag.state == state, "copy=\"%s\",state=\"%s\"",
+				     s->audit.copies[i].name, lag_word(state));
+}
+
 static void
 put_workers(struct page *p)
 {
@@ -533,9 +608,9 @@ void
 metrics_put(struct buffer *out, bool openmetrics)
 {
 	static void (*const parts[])(struct page *) = {
-	    put_build,   put_rules,   put_policy,     put_connections, put_sessions,
-	    put_endings, put_times,   put_identities, put_decisions,   put_traffic,
-	    put_audit,   put_workers, put_process};
+	    put_build,   put_rules,  put_policy,     put_connections, put_sessions,
+	    put_endings, put_times,  put_identities, put_decisions,   put_traffic,
+	    put_audit,   put_copies, put_workers,    put_process};
 	static struct page p;
 
 	memset(&p, 0, sizeof p);

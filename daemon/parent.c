@@ -35,6 +35,7 @@
 #include "books/tally.h"
 #include "channel.h"
 #include "compile.h"
+#include "copies.h"
 #include "counters.h"
 #include "notify.h"
 #include "privileges.h"
@@ -49,6 +50,7 @@
 #define IMAGES_KEPT 8  /* generations that a restarted ledger may need to name rules */
 #define START_MS 20000 /* for all children to be ready */
 #define LEDGER_DRAIN_MS 5000
+#define COPIES_DRAIN_MS 5000 /* for copies that are reached to take the last records */
 #define SLACK_MS 3000       /* behind a drain's deadline, before force */
 #define LAST_TRIES 5        /* of a ledger that dies at the end */
 #define GRAVES 64           /* with 64 live workers all that a ledger can hold */
@@ -503,6 +505,18 @@ send_audit_file(int fd, unsigned more)
 	send_to(&parent.ledger, IPC_AUDIT_FILE, &body, sizeof body, &fd, 1);
 }
 
+static struct child *specialist(enum ipc_role role);
+
+/* A file of the ledger for copies (daemon/copies.h); NULL: nothing is copied. */
+static void
+send_copy_file(const struct copies_file *f)
+{
+	struct child *c = specialist(ROLE_FORWARDER);
+
+	if (f != NULL && c != NULL)
+		send_to(c, IPC_COPY_FILE, &f->what, sizeof f->what, f->fds, f->count);
+}
+
 /*
  * Kept open here for a ledger that is restarted: it goes on in the same file, whatever its name is
  * by now. One that nobody has moved away is moved away.
@@ -532,6 +546,7 @@ renew_audit_file(void)
 	old->fd = parent.audit;
 	parent.former_count++;
 	parent.audit = fd;
+	send_copy_file(copies_opened(fd)); /* before a record can be in it */
 	send_audit_file(fd, 0);
 	return true;
 }
@@ -755,6 +770,7 @@ show_control(struct child *c)
 	const struct child *other;
 
 	show_to(c, IPC_TALLY, NULL, 0, parent.tally);
+	show_to(c, IPC_COPY_PAGE, NULL, 0, copies_page());
 	show_vitals(ROLE_PARENT, 0, getpid());
 	for (unsigned i = 0; (other = child_at(i)) != NULL; i++)
 		show_vitals(other->role, other->index, other->pid);
@@ -767,12 +783,31 @@ show_control(struct child *c)
 			send_to(c, IPC_DOOR, &doors[i].door, sizeof doors[i].door, &doors[i].fd, 1);
 }
 
+static void
+tell_forwarder(struct child *c)
+{
+	const struct copies_file *f;
+	struct ipc_copy_store store;
+	unsigned at = 0;
+	int fds[3];
+
+	if (!copies_start(parent.settings, parent.audit, !parent.announced, &store, fds)) {
+		kill(c->pid, SIGKILL);
+		return;
+	}
+	send_to(c, IPC_COPY_STORE, &store, sizeof store, fds, 3);
+	while ((f = copies_next(&at)) != NULL)
+		send_copy_file(f);
+}
+
 /* Settings and policy, and what else each needs. As start_ledger. */
 static bool
 start_specialist(struct child *c)
 {
 	if (!spawn(c))
 		return false;
+	if (c->role == ROLE_FORWARDER)
+		tell_forwarder(c);
 	if (c->role == ROLE_CONTROL) {
 		show_control(c);
 		tell_control(c);
@@ -788,7 +823,7 @@ start_specialist(struct child *c)
 static bool
 start_specialists(void)
 {
-	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL};
+	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL, ROLE_FORWARDER};
 
 	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
 		const struct role *r = &roles[all[i]];
@@ -942,7 +977,21 @@ workers_left(void)
 	return false;
 }
 
-/* Nobody is left to ask them. */
+/* The last record is written. */
+static void
+dismiss_forwarder(void)
+{
+	struct ipc_drain body = {COPIES_DRAIN_MS};
+	struct child *c = specialist(ROLE_FORWARDER);
+
+	if (c == NULL || parent.forced)
+		return;
+	c->restart_ms = 0;
+	parent.force_ms = now_ms() + COPIES_DRAIN_MS + SLACK_MS;
+	send_to(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
+}
+
+/* Nobody is left to ask them; but the ledger has more to write, which is to be copied. */
 static void
 dismiss_specialists(void)
 {
@@ -952,11 +1001,14 @@ dismiss_specialists(void)
 		struct child *c = &parent.specialists[i];
 		unsigned at = 0;
 
+		if (c->role == ROLE_FORWARDER)
+			continue;
 		/* Control is dead at the moment, and what the workers counted is not added up yet. */
 		if (c->role == ROLE_CONTROL && c->pid == 0 && c->restart_ms != 0 &&
 		    counters_next(&at) != NULL)
 			start_specialist(c);
 		c->restart_ms = 0;
+		c->ready = false; /* it is told nothing more */
 		send_to(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 }
@@ -1010,12 +1062,15 @@ ledger_died(struct child *l, int status)
 		return;
 	}
 	parent.ledger_draining = false;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		dismiss_forwarder();
 		return;
+	}
 	if (WIFSIGNALED(status) && !parent.forced && l->quick_deaths < LAST_TRIES) {
 		plan_restart(l);
 		return;
 	}
+	dismiss_forwarder();
 	log_error("the ledger ended before all records were written");
 	if (parent.status == EXIT_CLEAN)
 		parent.status = EXIT_HALTED;
@@ -1373,6 +1428,8 @@ child_ready(struct child *c)
 			policy_taken(c, m.body);
 		else if (m.type == IPC_HITS_ADDED)
 			counters_close(((const struct ipc_hits_id *)m.body)->id);
+		else if (m.type == IPC_COPY_DONE)
+			copies_done(((const struct ipc_copy_done *)m.body)->number);
 		else if (m.type == IPC_AUDIT_ROTATE)
 			rotate_audit_file();
 		else if (m.type == IPC_AUDIT_TAKEN)
@@ -2019,8 +2076,9 @@ start_children(void)
 		log_error("cannot make the store of counters: %s", strerror(errno));
 		return false;
 	}
-	if (parent.counts == NULL || parent.desk == -1 || parent.quotas == -1) {
-		log_error("cannot make the tally, the desk and the quotas: %s", strerror(errno));
+	if (parent.counts == NULL || parent.desk == -1 || parent.quotas == -1 || !copies_open()) {
+		log_error("cannot make the tally, the desk, the quotas and the page of copies: %s",
+			  strerror(errno));
 		return false;
 	}
 	parent.ledger = (struct child){.role = ROLE_LEDGER, .books = -1, .bell = -1};
@@ -2128,6 +2186,7 @@ parent_run(const struct parent_options *o)
 		return fail(EXIT_CANNOT_BIND);
 	if ((parent.audit = open_audit()) == -1)
 		return fail(EXIT_CANNOT_START);
+	copies_opened(parent.audit);
 	if (!o->foreground) /* until here the caller reads our words; from here on they are for
 			       syslog */
 		log_open("parent", false, log_most());

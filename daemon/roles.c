@@ -7,6 +7,7 @@
 
 #include "authenticator.h"
 #include "controller.h"
+#include "forwarder.h"
 #include "ledger.h"
 #include "worker.h"
 
@@ -24,6 +25,13 @@ control(int channel, unsigned index)
 	return controller_run(channel);
 }
 
+static int
+forwarder(int channel, unsigned index)
+{
+	(void)index;
+	return forwarder_run(channel);
+}
+
 static bool
 control_wanted(const struct settings *s)
 {
@@ -39,4 +47,6 @@ const struct role roles[ROLE_COUNT] = {
 			    authenticator_wanted, SANDBOX_AUTHENTICATOR},
     [ROLE_CONTROL] = {"control", "sally-control", control, NULL, control_wanted,
 		      SANDBOX_CONTROL},
+    [ROLE_FORWARDER] = {"forwarder", "sally-forward", forwarder, forwarder_prepare,
+			forwarder_wanted, SANDBOX_FORWARDER},
 };

@@ -47,6 +47,9 @@ LIST(worker, SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(splice), SCMP_SYS(pipe2)
 LIST(writing, SCMP_SYS(pwrite64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
      SCMP_SYS(fallocate), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock), SCMP_SYS(flock));
 
+/* Copies of the ledger: its files by descriptor, and whom they go to. */
+LIST(forwarding, SCMP_SYS(pread64), SCMP_SYS(connect));
+
 /* To be told when somebody sets the clock. */
 LIST(timer, SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime));
 
@@ -167,6 +170,10 @@ const struct sandbox_rules sandbox_rules[SANDBOX_PROFILES] = {
 			       .opens = true,
 			       .sockets = SANDBOX_UNIX,
 			       .reads = {SYSTEM_FOLDERS}},
+    [SANDBOX_FORWARDER] = {.word = "forwarder",
+			   .calls = {common, loop, writing, forwarding},
+			   .tcp = true,
+			   .sockets = SANDBOX_UNIX | SANDBOX_INET},
     [SANDBOX_CHECKER_FILE] = {.word = "checker file",
 			      .calls = {common, lookup},
 			      .sockets = SANDBOX_UNIX},

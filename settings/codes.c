@@ -125,6 +125,17 @@ static const struct code {
      "start. A name stands once. Hashes are those of crypt(5); sallyctl passwd makes them. The\n"
      "line itself is never shown. While a line is wrong the server stays with the users that it\n"
      "has read before.\n"},
+    {"E315",
+     "A copy of the ledger goes to a place that is not understood.\n\n"
+     "It is \"tcp:ADDRESS:PORT\" or \"udp:ADDRESS:PORT\" for a syslog server, an IPv6 address\n"
+     "in brackets; \"unix:/PATH\" for one on this machine; or \"journald\". Names of hosts are\n"
+     "not looked up: where records go shall not depend on a name server.\n"},
+    {"E316", "The ledger cannot be copied.\n\n"
+	     "Copies are read from the ledger's file, so that they can never hold it up, and told\n"
+	     "from its full records: audit.format is \"ecs\", and audit.file is a file.\n"},
+    {"E317", "A copy of the ledger has a setting that means nothing for it.\n\n"
+	     "framing says where a message ends in a stream. A datagram (udp, journald) is one\n"
+	     "message.\n"},
     {"W301", "A value stands twice in one set.\n"},
     {"W302", "This machine has no such account.\n\n"
 	     "Files may be checked on another machine than the one they are for, so it is only a\n"

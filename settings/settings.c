@@ -30,7 +30,7 @@ settings_defaults(struct settings *s)
 	for (unsigned i = 0; i < settings_table_count; i++) {
 		const struct setting *row = &settings_table[i];
 
-		if (!(row->flags & SETTING_SECTION) && strncmp(row->name, "listeners.", 10) != 0)
+		if (!(row->flags & SETTING_SECTION) && strchr(row->name, '*') == NULL)
 			value_default(&to, row, (unsigned char *)s);
 	}
 }
@@ -44,7 +44,7 @@ settings_valid(const void *image, size_t len)
 	       s->size == sizeof(*s) && s->listener_count <= SETTINGS_LISTENERS &&
 	       s->egress.count <= SETTINGS_LIST && s->dns.count <= 8 &&
 	       s->auth.ident_trusted_count <= SETTINGS_LIST &&
-	       s->control.viewer_count <= SETTINGS_LIST &&
+	       s->audit.copy_count <= SETTINGS_COPIES && s->control.viewer_count <= SETTINGS_LIST &&
 	       s->control.operator_count <= SETTINGS_LIST;
 }
 
@@ -144,6 +144,8 @@ demand_group(struct reader *r, const struct node *n)
 	return false;
 }
 
+static void read_copies(struct reader *r, struct node *group);
+
 /* One section and those within it. what: for messages. */
 static void
 read_section(struct reader *r, struct node *group, const char *prefix, const char *what,
@@ -166,7 +168,10 @@ read_section(struct reader *r, struct node *group, const char *prefix, const cha
 
 			text_init(&name, full, sizeof(full));
 			text_putf(&name, "%s.%s", prefix, n->name);
-			read_section(r, n, full, n->name, base);
+			if (strcmp(full, "audit.copies") == 0)
+				read_copies(r, n);
+			else
+				read_section(r, n, full, n->name, base);
 		}
 	}
 	known_keys(prefix, words, text);
@@ -246,6 +251,93 @@ read_listeners(struct reader *r, struct node *root, struct node *group)
 		    "listeners: { inside: { address = \"10.0.0.1\"; port = 1080 } }");
 }
 
+/* ---- copies of the ledger ---- */
+
+static void
+read_copy(struct reader *r, struct node *n)
+{
+	struct settings *s = r->settings;
+	char what[SETTINGS_NAME + 16];
+	size_t before = r->to.problems->errors;
+	struct settings_copy *c;
+	struct text text;
+
+	if (!name_is_identifier(n->name, strlen(n->name))) {
+		problem_help(
+		    problems_add(r->to.problems, "E306", n->key, "this is no name for a copy"),
+		    "a letter, then letters, digits, '-' and '_', at most 64 in all");
+		return;
+	}
+	if (s->audit.copy_count == SETTINGS_COPIES) {
+		problems_add(r->to.problems, "E311", n->key, "there are more than %d copies",
+			     SETTINGS_COPIES);
+		return;
+	}
+	if (!demand_group(r, n))
+		return;
+	c = &s->audit.copies[s->audit.copy_count++];
+	memcpy(c->name, n->name, strlen(n->name) + 1);
+	text_init(&text, what, sizeof(what));
+	text_putf(&text, "copy '%s'", n->name);
+	read_section(r, n, "audit.copies.*", what, (unsigned char *)c);
+	if (r->to.problems->errors == before && member(n, "framing") != NULL &&
+	    c->kind != COPY_TCP && c->kind != COPY_UNIX)
+		problem_help(problems_add(r->to.problems, "E317", member(n, "framing")->key,
+					  "a datagram needs no 'framing'"),
+			     "leave it out: it is for tcp and unix");
+}
+
+static void
+read_copies(struct reader *r, struct node *group)
+{
+	for (struct node *n = group->first; n != NULL; n = n->next) {
+		if (n->used)
+			continue;
+		n->used = true;
+		read_copy(r, n);
+	}
+	if (group->count == 0)
+		problem_help(
+		    problems_add(r->to.problems, "E312", group->value, "'copies' is empty"),
+		    "leave it out instead");
+}
+
+/* They are read from the ledger's file, and told from its full records. */
+static void
+check_copies(struct reader *r, const struct node *root)
+{
+	const struct settings *s = r->settings;
+	const struct node *audit = member(root, "audit");
+	const char *fault = s->audit.format == FORMAT_SHORT        ? "format"
+			    : strcmp(s->audit.file, "stdout") == 0 ? "file"
+								   : NULL;
+	struct problem *one;
+
+	if (s->audit.copy_count == 0 || fault == NULL)
+		return;
+	one = problems_add(r->to.problems, "E316", member(audit, "copies")->key,
+			   "nothing can be copied of a ledger with this '%s'", fault);
+	problem_help(one,
+		     "copies are made of the file's full records: format = \"ecs\" and a file");
+	problem_seen(one, member(audit, fault)->value);
+}
+
+void
+settings_copy_text(const struct settings_copy *c, char out[SETTINGS_COPY_TEXT])
+{
+	char at[ENDPOINT_TEXT];
+	struct text t;
+
+	text_init(&t, out, SETTINGS_COPY_TEXT);
+	endpoint_format(&c->at, at);
+	if (c->kind == COPY_JOURNAL)
+		text_put(&t, "journald");
+	else if (c->kind == COPY_UNIX)
+		text_putf(&t, "unix:%s", c->path);
+	else
+		text_putf(&t, "%s:%s", c->kind == COPY_UDP ? "udp" : "tcp", at);
+}
+
 /* ---- the whole ---- */
 
 const char *const *
@@ -312,4 +404,5 @@ settings_read(struct node *root, const char *dir, struct settings *s, struct pro
 	settings_defaults(s);
 	read_root(&r, root);
 	check_egress(&r, root);
+	check_copies(&r, root);
 }

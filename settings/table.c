@@ -12,6 +12,7 @@
 
 #define AT(field) offsetof(struct settings, field)
 #define OF_LISTENER(field) offsetof(struct settings_listener, field)
+#define OF_COPY(field) offsetof(struct settings_copy, field)
 
 #define SECOND UINT64_C(1000)
 #define MINUTE (60 * SECOND)
@@ -24,6 +25,12 @@ static const char *const format_words[] = {"ecs", "short", NULL};
 static const char *const full_words[] = {"refuse", "halt", "drop", NULL};
 static const char *const sync_words[] = {"none", "checkpoint", "batch", NULL};
 static const char *const sandbox_words[] = {"on", "log", "off", NULL};
+static const char *const framing_words[] = {"count", "newline", NULL};
+/* in the order of their numbers: RFC 5424, table 1 */
+static const char *const facility_words[] = {
+    "kern",   "user",     "mail",   "daemon", "auth",   "syslog", "lpr",   "news",   "uucp",
+    "cron",   "authpriv", "ftp",    "ntp",    "audit",  "alert",  "clock", "local0", "local1",
+    "local2", "local3",   "local4", "local5", "local6", "local7", NULL};
 static const char *const protection_words[] = {"none", "integrity", "confidentiality", NULL};
 
 /* name, type, at, also, fallback, min, max, flags, words, help */
@@ -151,6 +158,13 @@ const struct setting settings_table[] = {
     {"audit.progress", SETTING_TIME_S, AT(audit.progress_s), 0, "15 min", SECOND, 30 * DAY,
      SETTING_NONE, NULL,
      "between two records of a session that lasts; \"none\": none but start and end"},
+    {"audit.copies.*.to", SETTING_COPY, OF_COPY(kind), 0, NULL, 0, 0, SETTING_REQUIRED, NULL,
+     "where this copy of the records goes: \"tcp:ADDRESS:PORT\", \"udp:ADDRESS:PORT\", "
+     "\"unix:PATH\" (syslog) or \"journald\""},
+    {"audit.copies.*.facility", SETTING_CHOICE, OF_COPY(facility), 0, "local0", 0, 0,
+     SETTING_SECTION, facility_words, "facility of syslog that the records bear"},
+    {"audit.copies.*.framing", SETTING_CHOICE, OF_COPY(framing), 0, "count", 0, 0, SETTING_SECTION,
+     framing_words, "how one message ends in a stream: by its length before it, or by a newline"},
     {"state.directory", SETTING_PATH, AT(state.directory), 0, SETTINGS_STATE, 0, 0, 0, NULL,
      "folder for what outlives a restart, as the counters of rules; the default one only if it "
      "exists"},
@@ -185,6 +199,7 @@ setting_type_word(enum setting_type type)
 	    [SETTING_SERVICE] = "the name of a service in quotes",
 	    [SETTING_PATH] = "a path in quotes",
 	    [SETTING_SINK] = "a path in quotes, or \"stdout\"",
+	    [SETTING_COPY] = "a place in quotes, as \"tcp:192.0.2.7:6514\"",
 	    [SETTING_ADDRESS] = "an address in quotes",
 	    [SETTING_ADDRESSES] = "addresses in quotes within [ ]",
 	    [SETTING_SERVERS] = "addresses in quotes within [ ]",
@@ -254,7 +269,7 @@ const struct settings_row *
 settings_row(unsigned i)
 {
 	static struct settings_row rows[ROWS];
-	static char bounds[ROWS][64];
+	static char bounds[ROWS][256];
 	struct text text;
 
 	if (i >= ROWS)

@@ -20,6 +20,7 @@ enum setting_type {
 	SETTING_SERVICE,   /* char[64]: of PAM or Kerberos */
 	SETTING_PATH,      /* char[SETTINGS_PATH] */
 	SETTING_SINK,      /* the same, or "stdout" */
+	SETTING_COPY,      /* of struct settings_copy: where to */
 	SETTING_ADDRESS,   /* struct addr; also: bool */
 	SETTING_ADDRESSES, /* struct addr[]; also: uint32_t count */
 	SETTING_SERVERS,   /* struct endpoint[]; also: count */
@@ -32,7 +33,7 @@ enum setting_type {
 struct setting {
 	const char *name; /* "timeouts.idle"; "*" stands for any name */
 	enum setting_type type;
-	uint32_t at;          /* offset in struct settings, or in its listener */
+	uint32_t at;          /* offset in struct settings, or in its listener or copy */
 	uint32_t also;        /* offset of the count or flag; 0: none */
 	const char *fallback; /* as the admin would write it, without quotes; NULL: none */
 	uint64_t min, max;    /* of numbers and quantities; of lists: max entries */

@@ -12,7 +12,7 @@ struct value {
 	const struct value_sink *to;
 	const struct setting *row;
 	const struct node *node; /* NULL: the default is read */
-	unsigned char *base;     /* struct settings, or one listener */
+	unsigned char *base;     /* struct settings, one listener, or one copy */
 	const char *s;           /* a string, of the node or of the default */
 	size_t len;
 };
@@ -239,12 +239,70 @@ set_address(const struct value *v)
 		*(bool *)(v->base + v->row->also) = true;
 }
 
+/* "ADDRESS:PORT" of somebody who can be reached. */
+static bool
+parse_peer(const char *s, size_t len, struct endpoint *out)
+{
+	return endpoint_parse(s, len, out) && out->port != 0 && !addr_is_unspecified(&out->addr);
+}
+
+static bool
+parse_copy(const char *s, size_t len, struct settings_copy *out)
+{
+	size_t colon = strcspn(s, ":"), rest = len > colon ? len - colon - 1 : 0;
+	const char *where = s + len - rest;
+
+	memset(&out->at, 0, sizeof out->at);
+	memset(out->path, 0, sizeof out->path);
+	if (strcmp(s, "journald") == 0) {
+		out->kind = COPY_JOURNAL;
+		return true;
+	}
+	if (colon == 4 && memcmp(s, "unix", 4) == 0) {
+		out->kind = COPY_UNIX;
+		if (rest < 2 || rest >= sizeof out->path || where[0] != '/' ||
+		    memchr(where, '\0', rest) != NULL)
+			return false;
+		memcpy(out->path, where, rest);
+		return true;
+	}
+	if (colon != 3 || (memcmp(s, "udp", 3) != 0 && memcmp(s, "tcp", 3) != 0))
+		return false;
+	out->kind = s[0] == 'u' ? COPY_UDP : COPY_TCP;
+	return parse_peer(where, rest, &out->at);
+}
+
+static void
+set_copy(const struct value *v)
+{
+	struct settings_copy *c = (struct settings_copy *)(void *)v->base;
+
+	if (!parse_copy(v->s, v->len, c))
+		problem_help(
+		    complain(v, "E315", "this is no place that records can be copied to"),
+		    "\"tcp:192.0.2.7:6514\", \"udp:[2001:db8::7]:514\", \"unix:/dev/log\" or "
+		    "\"journald\"; an address, no name");
+}
+
+/* All of them, for help: "a", "b" or "c". */
+static void
+list_words(const char *const *words, struct text *t)
+{
+	for (const char *const *w = words; *w != NULL; w++) {
+		if (w != words)
+			text_put(t, w[1] != NULL ? ", " : " or ");
+		text_putf(t, "\"%s\"", *w);
+	}
+}
+
 /* The number of the word; -1 with a problem. */
 static int
 read_word(const struct value *v)
 {
 	const char *near;
 	struct problem *one;
+	char list[320];
+	struct text t;
 
 	for (int i = 0; v->row->words[i] != NULL; i++)
 		if (strlen(v->row->words[i]) == v->len &&
@@ -255,12 +313,9 @@ read_word(const struct value *v)
 	if (near != NULL) {
 		problem_help(one, "did you mean \"%s\"?", near);
 	} else {
-		const char *const *w = v->row->words;
-
-		problem_help(one, "it is \"%s\"%s%s%s%s%s%s", w[0],
-			     w[2] != NULL ? ", \"" : " or \"", w[1], "\"",
-			     w[2] != NULL ? " or \"" : "", w[2] != NULL ? w[2] : "",
-			     w[2] != NULL ? "\"" : "");
+		text_init(&t, list, sizeof list);
+		list_words(v->row->words, &t);
+		problem_help(one, "it is %s", list);
 	}
 	return -1;
 }
@@ -446,10 +501,10 @@ static const struct {
     [SETTING_PORTS] = {NODE_STRING, set_ports},      [SETTING_BOOL] = {NODE_BOOL, set_bool},
     [SETTING_ACCOUNT] = {NODE_STRING, set_name},     [SETTING_SERVICE] = {NODE_STRING, set_name},
     [SETTING_PATH] = {NODE_STRING, set_path},        [SETTING_SINK] = {NODE_STRING, set_path},
-    [SETTING_ADDRESS] = {NODE_STRING, set_address},  [SETTING_ADDRESSES] = {NODE_ARRAY, set_list},
-    [SETTING_SERVERS] = {NODE_ARRAY, set_list},      [SETTING_PREFIXES] = {NODE_ARRAY, set_list},
-    [SETTING_ACCOUNTS] = {NODE_ARRAY, set_list},     [SETTING_CHOICE] = {NODE_STRING, set_choice},
-    [SETTING_CHOICES] = {NODE_ARRAY, set_list},
+    [SETTING_COPY] = {NODE_STRING, set_copy},        [SETTING_ADDRESS] = {NODE_STRING, set_address},
+    [SETTING_ADDRESSES] = {NODE_ARRAY, set_list},    [SETTING_SERVERS] = {NODE_ARRAY, set_list},
+    [SETTING_PREFIXES] = {NODE_ARRAY, set_list},     [SETTING_ACCOUNTS] = {NODE_ARRAY, set_list},
+    [SETTING_CHOICE] = {NODE_STRING, set_choice},    [SETTING_CHOICES] = {NODE_ARRAY, set_list},
 };
 
 void

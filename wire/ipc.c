@@ -13,6 +13,7 @@
 #define C (1 << ROLE_COMPILE)
 #define A (1 << ROLE_AUTHENTICATOR)
 #define K (1 << ROLE_CONTROL)
+#define F (1 << ROLE_FORWARDER)
 #define N (1 << ROLE_NURSERY)
 #define X (1 << ROLE_CHECKER)
 
@@ -27,15 +28,19 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_QUOTAS] = {"quotas", P, W | L, EMPTY, 1, 1},
     [IPC_LISTENERS] = {"listeners", P, W, offsetof(struct ipc_listeners, list),
 		       sizeof(struct ipc_listeners), 0, IPC_MAX_FDS},
-    [IPC_POLICY] = {"policy", P, W | L | A | K, ONE(ipc_policy), 2, 3},
+    [IPC_POLICY] = {"policy", P, W | L | A | K | F, ONE(ipc_policy), 2, 3},
     [IPC_START] = {"start", P, W, EMPTY, 0, 0},
-    [IPC_DRAIN] = {"drain", P, W | L | A | K, ONE(ipc_drain), 0, 0},
+    [IPC_DRAIN] = {"drain", P, W | L | A | K | F, ONE(ipc_drain), 0, 0},
     [IPC_WORKER_GONE] = {"worker-gone", P, L | K, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, ONE(ipc_audit_file), 1, 1},
     [IPC_HITS_STORE] = {"hits-store", P, K, ONE(ipc_hits_store), 2, 2},
     [IPC_HITS] = {"hits", P, K, ONE(ipc_hits), 2, 2},
     [IPC_HITS_OVER] = {"hits-over", P, K, ONE(ipc_hits_id), 0, 0},
     [IPC_VITALS] = {"vitals", P, K, ONE(ipc_vitals), 3, 3},
+    [IPC_COPY_PAGE] = {"copy-page", P, K, EMPTY, 1, 1},
+    [IPC_COPY_STORE] = {"copy-store", P, F, ONE(ipc_copy_store), 3, 3},
+    [IPC_COPY_FILE] = {"copy-file", P, F, ONE(ipc_copy_file), 1, 2},
+    [IPC_COPY_DONE] = {"copy-done", F, P, ONE(ipc_copy_done), 0, 0},
     [IPC_HITS_ADDED] = {"hits-added", K, P, ONE(ipc_hits_id), 0, 0},
     [IPC_AUTH_CHANNEL] = {"auth-channel", P, W | A, ONE(ipc_books), 1, 1},
     [IPC_AUTH_ASK] = {"auth-ask", W, A, sizeof(struct ipc_auth_ask),
@@ -65,7 +70,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_PREVIEW] = {"preview", P, W, ONE(ipc_preview), 2, 2},
     [IPC_PREVIEWED] = {"previewed", W, P, ONE(ipc_killed), 0, 0},
     [IPC_NOTE] = {"note", P, L, ONE(ipc_note), 0, 0},
-    [IPC_READY] = {"ready", W | L | A | K, P, EMPTY, 0, 0},
+    [IPC_READY] = {"ready", W | L | A | K | F, P, EMPTY, 0, 0},
     [IPC_POLICY_TAKEN] = {"policy-taken", W | L | K, P, ONE(ipc_policy_taken), 0, 0},
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
     [IPC_AUDIT_ROTATE] = {"audit-rotate", L, P, EMPTY, 0, 0},

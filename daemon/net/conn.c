@@ -1,5 +1,5 @@
 /*
- * net/conn.c - see net/conn.h. The worker; never blocks.
+ * net/conn.c - see net/conn.h. The worker, the forwarder; never blocks.
  */
 #include "net/conn.h"
 
@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -86,6 +88,73 @@ fail:
 	close(fd);
 	errno = error;
 	return -1;
+}
+
+static int
+failed(int fd)
+{
+	int error = errno;
+
+	if (fd != -1)
+		close(fd);
+	errno = error;
+	return -1;
+}
+
+int
+conn_udp(const struct endpoint *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = conn_sockaddr(to, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd != -1 && connect(fd, (struct sockaddr *)&ss, len) == 0 ? fd : failed(fd);
+}
+
+int
+conn_unix(const char *path, bool *stream)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	size_t len = strlen(path);
+	int fd = -1;
+
+	if (len >= sizeof un.sun_path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(un.sun_path, path, len);
+	for (int i = 0; i < 2; i++) {
+		*stream = i == 1;
+		fd = socket(AF_UNIX,
+			    (*stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (fd != -1 && connect(fd, (struct sockaddr *)&un, sizeof un) == 0)
+			return fd;
+		failed(fd);
+		if (errno != EPROTOTYPE)
+			break;
+	}
+	return -1;
+}
+
+void
+conn_keep_alive(int fd)
+{
+	static const struct {
+		int option, value;
+	} each[] = {{TCP_KEEPIDLE, 60}, {TCP_KEEPINTVL, 15}, {TCP_KEEPCNT, 4}};
+	int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++)
+		setsockopt(fd, IPPROTO_TCP, each[i].option, &each[i].value, sizeof(int));
+}
+
+size_t
+conn_unsent(int fd)
+{
+	int n = 0;
+
+	return ioctl(fd, TIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
 int

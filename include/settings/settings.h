@@ -18,6 +18,8 @@
 #define SETTINGS_PATH 1024 /* absolute paths with NUL */
 #define SETTINGS_STATE "/var/lib/sallyport" /* default of state.directory */
 #define SETTINGS_LISTENERS 64
+#define SETTINGS_COPIES 8
+#define SETTINGS_SOCKET 108 /* path of a Unix socket with NUL */
 #define SETTINGS_MAGIC 0x53504c59u
 #define SETTINGS_VERSION 1u
 
@@ -34,6 +36,18 @@ enum settings_format { FORMAT_ECS, FORMAT_SHORT };
 enum settings_sandbox { SETTINGS_SANDBOX_ON, SETTINGS_SANDBOX_LOG, SETTINGS_SANDBOX_OFF };
 enum settings_mismatch { MISMATCH_REFUSE, MISMATCH_WAIT };
 enum { PROTECTION_NONE = 1, PROTECTION_INTEGRITY = 2, PROTECTION_CONFIDENTIALITY = 4 };
+
+enum settings_copy_kind { COPY_JOURNAL, COPY_UNIX, COPY_UDP, COPY_TCP };
+enum settings_framing { FRAMING_COUNT, FRAMING_NEWLINE };
+
+struct settings_copy { /* of the ledger */
+	char name[SETTINGS_NAME];
+	enum settings_copy_kind kind;
+	struct endpoint at;	    /* UDP, TCP */
+	char path[SETTINGS_SOCKET]; /* UNIX */
+	uint32_t facility;	    /* as RFC 5424 numbers them */
+	enum settings_framing framing; /* in a stream */
+};
 
 struct settings_ports { uint16_t first, last; }; /* 0,0: the kernel's choice */
 
@@ -108,6 +122,8 @@ struct settings {
 		char rotate_hook[SETTINGS_PATH]; /* "": none */
 		enum settings_sync sync;
 		uint32_t progress_s; /* between two records of a session that lasts; 0: none */
+		uint32_t copy_count;
+		struct settings_copy copies[SETTINGS_COPIES];
 	} audit;
 
 	struct {
@@ -140,6 +156,9 @@ void settings_read(struct node *root, const char *dir, struct settings *s, struc
 void settings_machine(const struct node *root, const struct settings *s, struct problems *p);
 /* The sections that are settings, NULL-terminated: what node_unknown at the root must know besides the policy's. */
 const char *const *settings_words(void);
+/* As it was written: "tcp:192.0.2.7:6514". */
+#define SETTINGS_COPY_TEXT (SETTINGS_SOCKET + 8)
+void settings_copy_text(const struct settings_copy *c, char out[SETTINGS_COPY_TEXT]);
 /* A mapped image is what this build wrote. */
 bool settings_valid(const void *image, size_t len);
 /* The words of POLICY.md's "Quantities": "30 s", "1 GiB". False: not one. */

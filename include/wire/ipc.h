@@ -17,6 +17,7 @@
 
 enum ipc_role {
 	ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_AUTHENTICATOR, ROLE_CONTROL,
+	ROLE_FORWARDER, /* sends copies of the ledger */
 	ROLE_NURSERY, ROLE_CHECKER, /* the authenticator's own: who forks and opens files for it, who may block */
 	ROLE_COUNT
 };
@@ -31,7 +32,7 @@ enum ipc_type {
 	IPC_QUOTAS,	  /* empty; 1 fd: the memfd of books/quota.h. worker, ledger */
 	IPC_LISTENERS,	  /* ipc_listeners; count fds. worker */
 	IPC_POLICY,	  /* ipc_policy; 2 fds: settings memfd, policy memfd; to a worker a third: the memfd in which
-			   * it counts under this policy (books/hits.h). worker, ledger, authenticator, control */
+			   * it counts under this policy (books/hits.h). worker, ledger, authenticator, control, forwarder */
 	IPC_START,	  /* empty: begin accepting. worker */
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
 	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash; control: forget them */
@@ -41,6 +42,14 @@ enum ipc_type {
 	IPC_HITS,	  /* ipc_hits; 2 fds: a worker's memfd of books/hits.h, and its policy memfd */
 	IPC_HITS_OVER,	  /* ipc_hits_id: nothing is counted there any more */
 	IPC_VITALS,	  /* ipc_vitals; 3 fds, for looking only: stat, limits and fd of a process in /proc, see daemon/vitals.h */
+	IPC_COPY_PAGE,	  /* empty; 1 fd: the memfd of books/lags.h, for reading only */
+	/* parent -> forwarder */
+	IPC_COPY_STORE,	  /* ipc_copy_store; 3 fds: the two files of books/bookmarks.h, or memfds; the memfd of books/lags.h.
+			   * Before any IPC_COPY_FILE */
+	IPC_COPY_FILE,	  /* ipc_copy_file; 1 or 2 fds: a file of the ledger, for reading only; an inotify that tells of
+			   * writes to it (without one it is looked at now and then). Oldest first */
+	/* forwarder -> parent */
+	IPC_COPY_DONE,	  /* ipc_copy_done: files up to this one are not needed any more */
 	/* control -> parent */
 	IPC_HITS_ADDED,	  /* ipc_hits_id: it stands in the store, the memory may go */
 	/* parent -> worker, authenticator */
@@ -96,6 +105,14 @@ struct ipc_policy { uint32_t generation; uint32_t reserved; };
 struct ipc_hits_store { uint64_t run; /* names this life of the server */ uint32_t kept; /* 1: files, 0: memory only */ uint32_t reserved; };
 struct ipc_hits { uint64_t id; /* within the run, never twice */ uint32_t worker; uint32_t generation; /* of the policy */ };
 struct ipc_hits_id { uint64_t id; };
+struct ipc_copy_store { uint32_t kept; /* 1: files, 0: memory only */ uint32_t reserved; };
+struct ipc_copy_file {
+	uint64_t number; /* from 1, in the order of the ledger; never twice in the life of the server */
+	uint64_t from;	 /* what stands before is of a former life of the server */
+	uint32_t former; /* 1: all of it is, and nothing is written to it any more */
+	uint32_t reserved;
+};
+struct ipc_copy_done { uint64_t number; };
 struct ipc_vitals { uint32_t role, index; };
 struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
 struct ipc_drain { uint32_t within_ms; };
@@ -249,7 +266,7 @@ size_t ipc_processes_length(uint32_t count); /* the same */
 
 struct ipc_rule {
 	const char *word;
-	uint8_t from, to; /* sets: 1 << enum ipc_role */
+	uint16_t from, to; /* sets: 1 << enum ipc_role */
 	uint32_t min, max; /* body bytes */
 	uint8_t min_fds, max_fds;
 };

@@ -43,7 +43,7 @@ def told(text):
             path.append(word["key"])
         elif word["key"]:
             name = ".".join([*path, word["key"]])
-            found[re.sub(r"^listeners\.\w+\.", "listeners.*.", name)] = word["value"]
+            found[re.sub(r"^(listeners|audit\.copies)\.\w+\.", r"\1.*.", name)] = word["value"]
     assert not path
     return found
 

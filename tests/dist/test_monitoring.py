@@ -17,7 +17,7 @@ ALERTS = os.path.join(ROOT, "etc", "prometheus", "sallyport.rules.yml")
 METRIC = re.compile(r"\b((?:sallyport|process)_[a-z0-9_]+)(?:\{([^}]*)\})?")
 PROMETHEUS_OWN = {"job", "instance", "le"}
 # closed sets that an expression may ask for
-VALUES = {"state": {"ok", "refusing", "dropping"},
+VALUES = {"state": {"ok", "refusing", "dropping", "connecting", "stalled", "down"},
           "result": {"taken", "refused", "success", "failure", "unavailable", "passed"},
           "verdict": {"allowed", "denied", "failed", "allow", "deny", "dry-run"},
           "reason": {"policy", "limit", "ledger", "descriptors"}, "job": {"sallyport", "$job"},
@@ -133,6 +133,12 @@ ALARMS = [
     ("SallyportWorkerDied", 'sallyport_worker_restarts_total{instance="a"}', "0 0 1 1 1 1"),
     ("SallyportReloadRefused",
      'sallyport_policy_reloads_total{instance="a",result="refused"}', "0 0 1 1 1 1"),
+    ("SallyportCopyDown", 'sallyport_audit_copy_state{instance="a",copy="siem",state="down"}',
+     "0 1 1 1 1 1"),
+    ("SallyportCopyBehind", 'sallyport_audit_copy_lag_seconds{instance="a",copy="siem"}',
+     "0 100 160 220 280 340"),
+    ("SallyportCopyIncomplete", 'sallyport_audit_copy_dropped_total{instance="a",copy="siem"}',
+     "0 0 12 12 12 12"),
     ("SallyportAuditBehind", 'sallyport_audit_ring_used_ratio{instance="a",worker="1"}',
      "0 0.6 0.7 0.8 0.9 0.9"),
 ]

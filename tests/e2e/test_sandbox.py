@@ -10,7 +10,8 @@ import pytest
 
 from harness.wait import until
 
-NARROW = {"sally-worker", "sally-ledger", "sally-control", "sally-auth", "sally-chk-file"}
+NARROW = {"sally-worker", "sally-ledger", "sally-control", "sally-auth", "sally-chk-file",
+          "sally-forward"}
 KEPT_BY_PAM = 0x200001ef  # CHOWN, DAC_*, FOWNER, KILL, SET*ID, SETPCAP, AUDIT_WRITE
 
 
@@ -51,6 +52,7 @@ def full(daemons, tmp_path):
         daemon.settings.update({
             "control": {"socket": os.path.join(daemon.folder, "control")},
             "auth": {"file": {"path": str(users)}, "pam": {"service": "login"}}, **settings})
+        daemon.settings["audit"]["copies"] = {"near": {"to": "unix:/nowhere"}}
         return daemon.start()
     return make
 
@@ -98,6 +100,7 @@ def test_status_tells_it(full, build):
     told = {p["pid"]: p for p in status_json(build, daemon)}
     roles = {"sallyportd": "parent", "sally-worker": "worker", "sally-ledger": "ledger",
              "sally-auth": "authenticator", "sally-control": "control",
+             "sally-forward": "forwarder",
              "sally-nursery": "nursery", "sally-chk-file": "checker", "sally-chk-pam": "checker"}
     for name, processes in found.items():
         for pid, status in processes:

@@ -329,12 +329,13 @@ static const struct row {
     {"setuid", "setuid", try_setuid, NAMED, 0, ALL_BUT},
     {"TCP socket", "socket", try_tcp_socket,
      OF(LEDGER) | OF(CONTROL) | OF(AUTHENTICATOR) | OF(CHECKER_FILE), 0,
-     OF(WORKER) | OF(CHECKER_GROUPS) | WRITES | OF(COMPILE) | ALL_BUT},
+     OF(WORKER) | OF(FORWARDER) | OF(CHECKER_GROUPS) | WRITES | OF(COMPILE) | ALL_BUT},
     {"packet socket", "socket", try_packet_socket, NAMED, 0, 0},
     {"socket to the log", NULL, try_unix_socket, 0, 0, ALL},
     {"listen", "listen", try_listen, NAMED & ~OF(WORKER), 0, OF(WORKER) | ALL_BUT},
     {"a relay", NULL, try_relay, 0, 0, OF(WORKER)},
-    {"a file that it needs", NULL, try_read_etc, 0, 0, ALL & ~OF(CHECKER_FILE)},
+    {"a file that it needs", NULL, try_read_etc, 0, 0, ALL & ~(OF(CHECKER_FILE) | OF(FORWARDER))},
+    {"any file", "openat", try_read_etc, UNLESS_SANITIZED(OF(CHECKER_FILE) | OF(FORWARDER)), 0, 0},
     {"ptrace", "ptrace", try_ptrace, UNLESS_SANITIZED(ALL), 0, 0},
     {"process_vm_readv", "process_vm_readv", try_foreign_memory, UNLESS_SANITIZED(ALL), 0, 0},
     {"fork", "clone", try_fork, UNLESS_SANITIZED(NAMED), 0, ALL_BUT},
@@ -351,7 +352,7 @@ static const struct row {
     {"words for a terminal", "ioctl", try_tiocsti, UNLESS_SANITIZED(NAMED), 0, 0},
     {"a thread", NULL, try_thread, 0, 0, OF(COMPILE) | ALL_BUT},
     /* the C library blocks all signals meanwhile, so none is caught */
-    {"a thread", "", try_thread, UNLESS_SANITIZED(NAMED & ~(OF(COMPILE) | OF(CHECKER_FILE))), 0, 0},
+    {"a thread", "", try_thread, UNLESS_SANITIZED(NAMED & ~(OF(COMPILE) | OF(CHECKER_FILE) | OF(FORWARDER))), 0, 0},
 };
 
 /* Of Landlock: refused with an error, by a kernel that has it. */

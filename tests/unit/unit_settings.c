@@ -219,6 +219,30 @@ static const struct {
     {LISTENER "timeouts = { idle = \"none\"; connect = \"none\" }", "E303 2:39"},
     {LISTENER "audit: { rotate-size = \"1 B\" }", "E302 2:24"},
     {LISTENER "audit: { file = \"\" }", "E312 2:17"},
+    {LISTENER "audit: { copies: { a: { to = \"journald\" } } }", ""},
+    {LISTENER "audit: { copies: { a: { to = \"udp:[::1]:514\"; facility = \"audit\" } } }", ""},
+    {LISTENER "audit: { copies: { a: { to = \"unix:/dev/log\"; framing = \"newline\" } } }", ""},
+    {LISTENER "audit: { copies: { a: { to = \"tcp:localhost:514\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"tcp:127.0.0.1\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"tcp:127.0.0.1:0\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"tcp:0.0.0.0:514\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"tls:127.0.0.1:514\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"unix:dev/log\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"unix:/\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"unix\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = \"journal\" } } }", "E315 2:30"},
+    {LISTENER "audit: { copies: { a: { to = 5 } } }", "E301 2:30"},
+    {LISTENER "audit: { copies: { a: { } } }", "E309 2:20"},
+    {LISTENER "audit: { copies: { } }", "E312 2:18"},
+    {LISTENER "audit: { copies = \"journald\" }", "E301 2:19"},
+    {LISTENER "audit: { copies: { a = 1 } }", "E301 2:24"},
+    {LISTENER "audit: { copies: { a: { to = \"udp:127.0.0.1:514\"; framing = \"count\" } } }",
+     "E317 2:51"},
+    {LISTENER "audit: { copies: { a: { to = \"journald\"; facility = \"local8\" } } }",
+     "E305 2:53"},
+    {LISTENER "audit: { format = \"short\"; copies: { a: { to = \"journald\" } } }", "E316 2:28"},
+    {LISTENER "audit: { file = \"stdout\"; copies: { a: { to = \"journald\" } } }", "E316 2:27"},
     {LISTENER "bind: { ports = \"65535\" }", ""},
     {LISTENER "bind: { ports = \"1-65536\" }", "E313 2:17"},
     {LISTENER "bind: { ports = \"1-\" }", "E313 2:17"},
@@ -244,6 +268,65 @@ static const struct {
     {"listeners: 5", "E301 1:12"},
     {"", "E308 1:1"},
 };
+
+static void
+test_copies(void)
+{
+	const struct settings_copy *c = l.settings.audit.copies;
+	char text[SETTINGS_COPY_TEXT];
+
+	load_text(LISTENER
+		  "audit: { copies: { siem: { to = \"tcp:[2001:db8::7]:6514\"; facility = "
+		  "\"local7\"; framing = \"newline\" } near: { to = \"unix:/dev/log\" } j: { to "
+		  "= \"journald\" } u: { to = \"udp:192.0.2.7:514\"; facility = \"kern\" } } }");
+	CU_ASSERT_STRING_EQUAL(loaded_codes(&l), "");
+	CU_ASSERT_EQUAL_FATAL(l.settings.audit.copy_count, 4);
+	CU_ASSERT(strcmp(c[0].name, "siem") == 0 && c[0].kind == COPY_TCP && c[0].facility == 23 &&
+		  c[0].framing == FRAMING_NEWLINE);
+	CU_ASSERT(c[1].kind == COPY_UNIX && strcmp(c[1].path, "/dev/log") == 0 &&
+		  c[1].facility == 16 && c[1].framing == FRAMING_COUNT);
+	CU_ASSERT(c[2].kind == COPY_JOURNAL && c[3].kind == COPY_UDP && c[3].facility == 0);
+	settings_copy_text(&c[0], text);
+	CU_ASSERT_STRING_EQUAL(text, "tcp:[2001:db8::7]:6514");
+	settings_copy_text(&c[1], text);
+	CU_ASSERT_STRING_EQUAL(text, "unix:/dev/log");
+	settings_copy_text(&c[2], text);
+	CU_ASSERT_STRING_EQUAL(text, "journald");
+	settings_copy_text(&c[3], text);
+	CU_ASSERT_STRING_EQUAL(text, "udp:192.0.2.7:514");
+	loaded_free(&l);
+}
+
+/* A path as long as a socket's may be, and one byte more; as many copies as there may be, and one
+ * more. */
+static void
+test_copies_at_the_edge(void)
+{
+	char text[2048], path[SETTINGS_SOCKET + 1];
+	struct text t;
+
+	for (size_t len = SETTINGS_SOCKET - 1; len <= SETTINGS_SOCKET; len++) {
+		memset(path, 'x', sizeof path);
+		path[0] = '/';
+		path[len] = '\0';
+		snprintf(text, sizeof text,
+			 LISTENER "audit: { copies: { a: { to = \"unix:%s\" } } }", path);
+		load_text(text);
+		CU_ASSERT_STRING_EQUAL(loaded_codes(&l), len < SETTINGS_SOCKET ? "" : "E315 2:30");
+		loaded_free(&l);
+	}
+	for (unsigned n = SETTINGS_COPIES; n <= SETTINGS_COPIES + 1; n++) {
+		text_init(&t, text, sizeof text);
+		text_put(&t, LISTENER "audit: { copies: {\n");
+		for (unsigned i = 0; i < n; i++)
+			text_putf(&t, "c%u: { to = \"journald\" }\n", i);
+		text_put(&t, "} }");
+		load_text(text);
+		CU_ASSERT_EQUAL(l.settings.audit.copy_count, SETTINGS_COPIES);
+		CU_ASSERT_STRING_EQUAL(loaded_codes(&l), n == SETTINGS_COPIES ? "" : "E311 11:1");
+		loaded_free(&l);
+	}
+}
 
 static void
 test_rows(void)
@@ -382,6 +465,8 @@ main(void)
 			       {"the quickstart", test_quickstart},
 			       {"every setting given", test_all},
 			       {"texts, good and bad", test_rows},
+			       {"copies of the ledger", test_copies},
+			       {"copies at the edge", test_copies_at_the_edge},
 			       {"what is ours is used", test_used},
 			       {"too many listeners", test_too_many_listeners},
 			       {"the longest path", test_long_path},

@@ -17,6 +17,8 @@ sessions_ended_total{command,reason} session_duration_seconds{command} decision_
 decision_rules_tested bytes_total{direction,transport} datagrams_total{direction,result}
 dns_queries_total{result} dns_seconds connect_seconds ident_lookups_total{result}
 audit_records_total{event} audit_ring_used_ratio{worker} audit_state{state}
+audit_copy_lag_records{copy} audit_copy_lag_bytes{copy} audit_copy_lag_seconds{copy}
+audit_copy_sent_total{copy} audit_copy_dropped_total{copy} audit_copy_state{copy,state}
 worker_restarts_total event_loop_lag_seconds{worker}
 """.split()
 PROCESS = ("cpu_seconds_total", "resident_memory_bytes", "virtual_memory_bytes", "open_fds",
