@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HELD 8192 /* no line is longer */
+
 struct seen {
 	bool there, parsed, whole, first_of_file;
 	bool good; /* of a suspect: its signature is right */
@@ -32,6 +34,11 @@ struct proof {
 	uint64_t expected;
 	/* the one that did not fit behind it */
 	struct seen suspect;
+	/* the end of a file without a newline: perhaps the next one begins with all of it */
+	char held[HELD];
+	size_t held_len; /* 0: none */
+	struct proof_place held_at;
+	bool held_first;
 	/* signatures */
 	bool has_key, has_next, root_known;
 	uint8_t key[CHAIN_KEY], next[CHAIN_KEY];
@@ -424,16 +431,13 @@ hash_line(const char *line, size_t len, uint8_t out[CHAIN_HASH])
 	memcpy(out, c.last, CHAIN_HASH);
 }
 
-void
-proof_line(struct proof *p, const char *line, size_t len, bool whole)
+static void
+one_line(struct proof *p, const char *line, size_t len, bool whole, struct proof_place at, bool first)
 {
-	struct seen now = {.there = true, .whole = whole, .first_of_file = p->first_of_file};
+	struct seen now = {.there = true, .whole = whole, .first_of_file = first};
 
-	p->here.line++;
-	p->result.lines++;
-	p->first_of_file = false;
 	now.parsed = chain_parse(line, len, &now.tail) && (now.tail.has & CHAIN_HAS_PREV) != 0;
-	now.at = p->here;
+	now.at = at;
 	now.at.seq = now.parsed ? now.tail.seq : 0;
 	look_out(p, &now);
 	if (p->suspect.there)
@@ -452,12 +456,45 @@ proof_line(struct proof *p, const char *line, size_t len, bool whole)
 	p->suspect = now;
 }
 
+/* A disk that was full in the middle of a line: it stands whole in the next file. */
+static void
+settle_held(struct proof *p, const char *next, size_t len)
+{
+	size_t n = p->held_len;
+
+	p->held_len = 0;
+	if (n > 0 && len >= n && memcmp(next, p->held, n) == 0)
+		p->result.torn++;
+	else if (n > 0)
+		one_line(p, p->held, n, false, p->held_at, p->held_first);
+}
+
+void
+proof_line(struct proof *p, const char *line, size_t len, bool whole)
+{
+	bool first = p->first_of_file;
+
+	p->here.line++;
+	p->result.lines++;
+	p->first_of_file = false;
+	settle_held(p, line, len);
+	if (whole || len > HELD) {
+		one_line(p, line, len, whole, p->here, first);
+		return;
+	}
+	memcpy(p->held, line, len);
+	p->held_len = len;
+	p->held_at = p->here;
+	p->held_first = first;
+}
+
 const struct proof_result *
 proof_end(struct proof *p)
 {
 	static const struct seen nothing;
 	struct proof_result *r = &p->result;
 
+	settle_held(p, "", 0);
 	if (p->suspect.there)
 		settle(p, &nothing);
 	if (p->any && !p->has_key)

@@ -38,7 +38,7 @@ struct proof_result {
 	uint64_t lines, records;
 	uint64_t proven;   /* lines that a checkpoint with a right signature covers, itself included */
 	uint64_t unsigned_lines; /* at the end, whole but not signed yet */
-	uint64_t checkpoints, torn; /* torn: a line that a machine's crash cut off, vouched for by the next */
+	uint64_t checkpoints, torn; /* torn: a line that a machine's crash cut off, vouched for by the next; or a full disk, whole in the next file */
 	uint64_t first_seq, last_seq;
 	bool ended; /* the last line says that nothing follows under its key: it is not cut */
 	const struct proof_key *keys;

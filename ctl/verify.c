@@ -187,7 +187,7 @@ put_proven(const struct proof_result *r, struct buffer *out)
 	}
 	if (r->torn > 0) {
 		put_count(out, r->torn, "line", "lines");
-		buffer_puts(out, " cut off by a crash of the machine, with a new start behind\n");
+		buffer_puts(out, " cut off by a crash of the machine or a full disk, and told so\n");
 	}
 	if (r->fault == PROOF_WHOLE && !r->ended)
 		buffer_puts(out, "it has no end: the server still writes it, was killed, or the "

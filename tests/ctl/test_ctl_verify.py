@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -276,6 +277,21 @@ def test_cut_in_the_middle_of_a_line(files, lines):
         assert verdict["where"] == (f + 1, len(lines[f]))
 
 
+def test_a_line_that_a_full_disk_cut(files, lines):
+    """Half of it ends a file, all of it begins the next: nothing is missing. Half of another is."""
+    for end in (1, 30, len(lines[1][0]) - 1):
+        bad = copy(lines)
+        bad[0].append(lines[1][0][:end])
+        verdict = files.judge(bad)
+        assert verdict["verdict"] == "whole" and verdict["torn"] == 1, (end, verdict)
+        assert verdict["proven"] == verdict["lines"] - 1
+    for half in (lines[1][1][:-1], lines[1][0][:-1].replace(b"audit", b"audiT")):
+        bad = copy(lines)
+        bad[0].append(half)
+        verdict = files.judge(bad)
+        assert verdict["verdict"] == "added" and verdict["where"] == (1, len(lines[0]) + 1), verdict
+
+
 def test_a_file_missing_or_in_the_wrong_place(files, lines):
     verdict = files.judge([lines[0], lines[2]])
     assert verdict["verdict"] == "removed" and verdict["where"] == (2, 1)
@@ -369,6 +385,26 @@ def test_text(ctl, files, lines):
     done = ctl.run("verify", *names)
     assert done.returncode == 1
     assert done.stdout.startswith(f"{names[1]}:4: changed: ")
+
+
+def test_the_bar(ctl, files, lines):
+    """On a terminal one sees how far it is, and no trace of it behind; elsewhere nothing."""
+    files.judge(lines)
+    names = [os.path.join(ctl.folder, f"{i}.ndjson") for i in (1, 2, 3)]
+    master, slave = pty.openpty()
+    done = subprocess.run([ctl.program, "verify", *names], stdin=subprocess.DEVNULL, stderr=slave,
+                          stdout=subprocess.PIPE, timeout=60, check=False)
+    os.close(slave)
+    shown = b""
+    try:
+        while True:
+            shown += os.read(master, 65536)
+    except OSError:
+        os.close(master)  # the other end is closed
+    assert done.returncode == 0 and done.stdout.startswith(b"whole")
+    assert re.match(rb"^\r\[#* *\] +\d+ %", shown), shown
+    assert re.search(rb"\r +\r$", shown), shown
+    assert ctl.run("verify", *names).stderr == ""
 
 
 def test_standard_input(ctl, lines):
