@@ -44,6 +44,7 @@
 
 #define LOOK_MS 4       /* between two looks while there is something to hear */
 #define LOOKS_IN_VAIN 5 /* then the bells */
+#define HEARD_A_ROUND 1024 /* of each worker: a backlog shall not keep from rotating, or from hearing the parent */
 #define RETRY_MS 250    /* a file that cannot be written */
 #define ORPHAN_MS 5000  /* the parent is gone: how long workers have to end */
 #define SHELVES 128     /* books of live workers, and of dead ones not yet closed */
@@ -742,7 +743,9 @@ hear_shelf(struct shelf *shelf)
 	bool any = false;
 	char *to;
 
-	while ((to = room_for_one()) != NULL && books_hear(shelf->books, &h)) {
+	for (unsigned n = 0; n < HEARD_A_ROUND && (to = room_for_one()) != NULL &&
+			     books_hear(shelf->books, &h);
+	     n++) {
 		struct desk_effect e = line_of(shelf->books);
 
 		ledger.heard = true;
