@@ -58,7 +58,9 @@
 #define SYNC_MS 1000    /* behind checkpoints, not more often: a disk may take 10 ms and more */
 #define KNOWN_RULES 256 /* and listeners: what their lines have in common */
 #define KNOWN_LISTENERS 64
+#define KEY_ROOM (4 * RECORD_MAX) /* on the desk, for lines without which others cannot be proven */
 #define NOTES 64
+#define NOTES_REFUSED 32 /* of them: what nobody was allowed leaves room for what was done */
 
 struct shelf {
 	struct books *books; /* NULL: empty */
@@ -92,6 +94,13 @@ struct known_listener {
 	struct record_words words;
 };
 
+/* The first line under a key, as long as there was no room for it. */
+struct beginning {
+	bool due;
+	const char *action, *reason, *text;
+	uint64_t from; /* the first line of its file, if that is another */
+};
+
 static struct {
 	struct channel channel;
 	int epoll;
@@ -117,6 +126,7 @@ static struct {
 	int64_t file_since_ns; /* wall: its first record */
 	uint64_t file_seq;     /* the record that tells its key */
 	int64_t asked_ms;      /* for another one; 0: not */
+	off_t file_length;     /* at the last checkpoint */
 	bool sync_due;
 	int64_t synced_ms;     /* 0: not yet */
 	int64_t sync_told_ms;  /* that it failed */
@@ -124,6 +134,7 @@ static struct {
 	bool heard;            /* something that books_done is owed for */
 	/* in this process only, a new one for each file; NULL: none */
 	struct evp_pkey_st *key;
+	struct beginning begin; /* of this key */
 	uint8_t public_key[CHAIN_KEY];
 	int64_t checkpoint_ms; /* the last one */
 } ledger;
@@ -316,13 +327,19 @@ flush(void)
 	return true;
 }
 
+static char *
+room_of(size_t least)
+{
+	char *room = desk_room(ledger.desk, least);
+
+	return room != NULL || !flush() ? room : desk_room(ledger.desk, least);
+}
+
 /* Where a record can be written, NULL: no room, since the file takes nothing. */
 static char *
 room_for_one(void)
 {
-	char *room = desk_room(ledger.desk, RECORD_MAX);
-
-	return room != NULL || !flush() ? room : desk_room(ledger.desk, RECORD_MAX);
+	return room_of(RECORD_MAX + KEY_ROOM);
 }
 
 /* What the next line brings about, if it brings about nothing but itself. */
@@ -394,8 +411,10 @@ static bool
 lay_plain(struct record_plain *r, struct desk_effect e, struct chain_tail *chain)
 {
 	struct generation *g = generation_find(ledger.newest);
-	char *to = room_for_one();
+	bool key = chain != NULL &&
+		   (chain->has & (CHAIN_HAS_KEY | CHAIN_HAS_NEXT | CHAIN_HAS_END)) != 0;
 	bool sign = chain != NULL && (chain->has & CHAIN_HAS_ROOT) != 0;
+	char *to = key ? room_of(RECORD_MAX) : room_for_one();
 	size_t len;
 
 	if (to == NULL)
@@ -481,20 +500,24 @@ checkpoint_in(void)
 	return (int)(CHECKPOINT_MS - since);
 }
 
+static void look_at_length(void);
+
 static void
 checkpoint(void)
 {
 	struct chain_tail chain = {0};
 
+	look_at_length();
 	sign_all("checkpoint", &chain);
 }
 
-/* The first line under a new key; left: lines that stand before it in its file. */
-static void
-begin_key(const char *action, const char *reason, const char *text, unsigned left)
+/* False: no room. Until it is told nothing else is, so nothing is signed by a key that nobody knows. */
+static bool
+tell_key(void)
 {
+	const struct beginning *b = &ledger.begin;
 	struct record_plain r = {
-	    .action = action, .outcome = "success", .reason = reason, .text = text};
+	    .action = b->action, .outcome = "success", .reason = b->reason, .text = b->text};
 	struct chain_tail chain = {0};
 	char shown[17];
 	struct text t;
@@ -503,26 +526,37 @@ begin_key(const char *action, const char *reason, const char *text, unsigned lef
 		chain.has |= CHAIN_HAS_KEY;
 		memcpy(chain.key, ledger.public_key, sizeof chain.key);
 	}
-	if (left > 0) {
+	if (b->from <= ledger.facts->seq) {
 		chain.has |= CHAIN_HAS_FROM;
-		chain.from = ledger.facts->seq + 1 - left;
+		chain.from = b->from;
 	}
 	if (ledger.facts->mark.seq != 0) {
 		chain.has |= CHAIN_HAS_LAST;
 		chain.last = ledger.facts->mark;
 	}
 	if (!lay_plain(&r, only_a_line(), &chain))
-		return;
+		return false;
+	ledger.begin.due = false;
 	ledger.facts->begun = 1;
 	ledger.file_seq = ledger.facts->seq;
 	ledger.checkpoint_ms = clock_mono_ns() / NS_PER_MS;
 	if (ledger.key == NULL || is_short())
-		return;
+		return true;
 	/* the place outside of the ledger from where it can be checked */
 	text_init(&t, shown, sizeof shown);
 	text_put_hex(&t, ledger.public_key, 8);
 	log_notice("audit key %s... signs from record %llu on", shown,
 		   (unsigned long long)ledger.facts->seq);
+	return true;
+}
+
+/* left: lines that stand before it in its file. */
+static void
+begin_key(const char *action, const char *reason, const char *text, unsigned left)
+{
+	ledger.begin =
+	    (struct beginning){true, action, reason, text, ledger.facts->seq + 1 - left};
+	tell_key();
 }
 
 static struct evp_pkey_st *
@@ -547,7 +581,7 @@ change_key(void)
 		chain.has |= CHAIN_HAS_NEXT;
 		memcpy(chain.next, public_key, sizeof chain.next);
 	}
-	if (ledger.key != NULL)
+	if (ledger.key != NULL && !ledger.begin.due)
 		sign_all("checkpoint", &chain);
 	chain_key_wipe(ledger.key);
 	ledger.key = key;
@@ -559,6 +593,8 @@ close_key(void)
 {
 	struct chain_tail chain = {.has = CHAIN_HAS_END};
 
+	if (ledger.begin.due && !tell_key())
+		return; /* nor is there room for this */
 	memcpy(chain.end, ledger.public_key, sizeof chain.end);
 	if (ledger.key == NULL)
 		chain.has = 0;
@@ -1020,6 +1056,29 @@ is_full(const struct settings *s)
 	       S_ISREG(st.st_mode) && (uint64_t)st.st_size >= s->audit.rotate_size;
 }
 
+/* Somebody has taken away its last name: what is written to it nobody will read. */
+static bool
+is_removed(void)
+{
+	struct stat st;
+
+	return fstat(desk_file(ledger.desk), &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
+}
+
+/* It only ever grows. That it did not is seen in the chain as well, but only by who looks there. */
+static void
+look_at_length(void)
+{
+	struct stat st;
+
+	if (fstat(desk_file(ledger.desk), &st) == -1 || !S_ISREG(st.st_mode))
+		return;
+	if (st.st_size < ledger.file_length)
+		log_error("somebody has cut the audit file: it had %lld bytes and has %lld",
+			  (long long)ledger.file_length, (long long)st.st_size);
+	ledger.file_length = st.st_size;
+}
+
 /* The parent has the right to the folder; we write on into the old file until the new one is here.
  */
 static void
@@ -1027,11 +1086,16 @@ ask_for_file(void)
 {
 	const struct settings *s = settings_now();
 	int64_t now = clock_mono_ns() / NS_PER_MS;
+	bool removed;
 
 	if (s == NULL || ledger.stop ||
-	    (ledger.asked_ms != 0 && now - ledger.asked_ms < ASK_AGAIN_MS) ||
-	    (!is_full(s) && old_in(s) != 0))
+	    (ledger.asked_ms != 0 && now - ledger.asked_ms < ASK_AGAIN_MS))
 		return;
+	removed = is_removed();
+	if (!removed && !is_full(s) && old_in(s) != 0)
+		return;
+	if (removed)
+		log_error("somebody has removed the audit file, and the records in it");
 	ledger.asked_ms = now;
 	channel_send(&ledger.channel, IPC_AUDIT_ROTATE, NULL, 0, NULL, 0);
 }
@@ -1097,11 +1161,30 @@ file_is_empty(int fd)
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
+/* The first line in a file that is another one than before. */
+static void
+begin_file(bool first, bool removed, bool torn_off, unsigned left)
+{
+	if (!first && removed)
+		begin_key("audit-rotate", "file-removed",
+			  "somebody has removed the file before, and the records in it", left);
+	else if (!first)
+		begin_key("audit-rotate", NULL, NULL, left);
+	else if (ledger.facts->begun)
+		begin_key("audit-start", "ledger-restart",
+			  "the ledger was restarted and signs with a new key", left);
+	else if (torn_off)
+		begin_key("audit-start", "no-end",
+			  "the server before was killed: what it had not written is missing", left);
+	else
+		begin_key("audit-start", NULL, NULL, left);
+}
+
 static void
 on_audit_file(const struct message *m)
 {
 	const struct ipc_audit_file *body = m->body;
-	bool first = desk_file(ledger.desk) == -1;
+	bool first = desk_file(ledger.desk) == -1, removed = !first && is_removed(), torn_off;
 	unsigned left;
 	int fd;
 
@@ -1124,19 +1207,17 @@ on_audit_file(const struct message *m)
 		sync_last();
 	}
 	left = file_is_empty(fd) ? desk_left(ledger.desk) : 0;
+	torn_off = !file_is_empty(fd);
 	desk_open(ledger.desk, fd);
+	/* the mark of an end is the only one that a file tells */
+	torn_off &= ledger.facts->seq != 0 && ledger.facts->mark.seq == 0;
+	ledger.file_length = 0;
 	ledger.file_since_ns = first_time(fd);
 	ledger.asked_ms = 0;
 	if (!first)
 		channel_send(&ledger.channel, IPC_AUDIT_TAKEN, NULL, 0, NULL, 0);
 	ledger.colour = isatty(fd) == 1 && getenv("NO_COLOR") == NULL;
-	if (!first)
-		begin_key("audit-rotate", NULL, NULL, left);
-	else if (ledger.facts->begun)
-		begin_key("audit-start", "ledger-restart",
-			  "the ledger was restarted and signs with a new key", left);
-	else
-		begin_key("audit-start", NULL, NULL, left);
+	begin_file(first, removed, torn_off, left);
 }
 
 static void
@@ -1229,8 +1310,12 @@ tell_notes(void)
 static void
 on_note(const struct message *m)
 {
-	if (ledger.note_count == NOTES) {
-		log_error("no room for another record of what an admin did");
+	const struct ipc_note *n = m->body;
+	bool refused = n->kind == NOTE_ADMIN && !n->success;
+
+	if (ledger.note_count >= (refused ? NOTES_REFUSED : NOTES)) {
+		log_error("no room for another record of what an admin %s",
+			  refused ? "was refused" : "did");
 		return;
 	}
 	/* work tells it, behind a policy that it may be about */
@@ -1384,7 +1469,7 @@ work(void)
 {
 	bool heard;
 
-	if (!ledger.ready)
+	if (!ledger.ready || (ledger.begin.due && !tell_key()))
 		return false;
 	look_at_clock();
 	tell_policies();
