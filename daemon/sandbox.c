@@ -253,6 +253,24 @@ allow_open(struct filter *f)
 #endif
 }
 
+/* Streams are those of other servers, and of our own control socket: whom a client has taken shall not
+ * ask there. An error, not the end: the C library tries one where it finds no log. */
+static void
+allow_log(struct filter *f)
+{
+	const scmp_datum_t type = 0xf; /* the rest of the argument are flags */
+
+	if (f->refused == SCMP_ACT_LOG) {
+		allow_if(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+		return;
+	}
+	allow_both(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+		   SCMP_A1(SCMP_CMP_MASKED_EQ, type, SOCK_DGRAM));
+	add(f, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 2,
+	    (struct scmp_arg_cmp[]){SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				    SCMP_A1(SCMP_CMP_MASKED_EQ, type, SOCK_STREAM)});
+}
+
 static void
 allow_sockets(struct filter *f, unsigned families)
 {
@@ -268,6 +286,8 @@ allow_sockets(struct filter *f, unsigned families)
 		if ((families & all[i].bit) != 0)
 			allow_if(f, SCMP_SYS(socket),
 				 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)all[i].family));
+	if ((families & SANDBOX_LOG) != 0)
+		allow_log(f);
 }
 
 /* Of the process itself only: to abort, and to be told of in the log by its own handler. */

@@ -43,9 +43,12 @@ LIST(lookup, SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(fstatfs), SCMP_SYS(statfs
 LIST(worker, SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(splice), SCMP_SYS(pipe2),
      SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg));
 
-/* Writing by descriptor; mlock: the key of the chain is never swapped. */
-LIST(writing, SCMP_SYS(pwrite64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
-     SCMP_SYS(fallocate), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock), SCMP_SYS(flock));
+/* The audit file is written at its end and never cut; mlock: the key of the chain is never swapped. */
+LIST(appending, SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(mlock), SCMP_SYS(mlock2),
+     SCMP_SYS(munlock));
+
+/* The two files of the rules' counters. */
+LIST(writing, SCMP_SYS(pwrite64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate));
 
 /* Copies of the ledger: its files by descriptor, and whom they go to. */
 LIST(forwarding, SCMP_SYS(pread64), SCMP_SYS(connect));
@@ -153,12 +156,12 @@ const struct sandbox_rules sandbox_rules[SANDBOX_PROFILES] = {
 			.calls = {common, loop, lookup, worker},
 			.opens = true,
 			.tcp = true,
-			.sockets = SANDBOX_UNIX | SANDBOX_INET | SANDBOX_NETLINK,
+			.sockets = SANDBOX_LOG | SANDBOX_INET | SANDBOX_NETLINK,
 			.reads = {SYSTEM_FOLDERS}},
     [SANDBOX_LEDGER] = {.word = "ledger",
-			.calls = {common, loop, lookup, writing, timer},
+			.calls = {common, loop, lookup, appending, timer},
 			.opens = true,
-			.sockets = SANDBOX_UNIX,
+			.sockets = SANDBOX_LOG,
 			.reads = {SYSTEM_FOLDERS}},
     [SANDBOX_CONTROL] = {.word = "control",
 			 .calls = {common, loop, lookup, writing, asking},
@@ -168,7 +171,7 @@ const struct sandbox_rules sandbox_rules[SANDBOX_PROFILES] = {
     [SANDBOX_AUTHENTICATOR] = {.word = "authenticator",
 			       .calls = {common, lookup, collect},
 			       .opens = true,
-			       .sockets = SANDBOX_UNIX,
+			       .sockets = SANDBOX_LOG,
 			       .reads = {SYSTEM_FOLDERS}},
     [SANDBOX_FORWARDER] = {.word = "forwarder",
 			   .calls = {common, loop, writing, forwarding},
@@ -176,7 +179,7 @@ const struct sandbox_rules sandbox_rules[SANDBOX_PROFILES] = {
 			   .sockets = SANDBOX_UNIX | SANDBOX_INET},
     [SANDBOX_CHECKER_FILE] = {.word = "checker file",
 			      .calls = {common, lookup},
-			      .sockets = SANDBOX_UNIX},
+			      .sockets = SANDBOX_LOG},
     [SANDBOX_CHECKER_GROUPS] = {.word = "checker groups",
 				.calls = {common, lookup, asking},
 				.opens = true,

@@ -12,7 +12,8 @@
 #define SANDBOX_LISTS 6
 #define SANDBOX_FOLDERS 10
 
-enum { SANDBOX_UNIX = 1, SANDBOX_INET = 2, SANDBOX_NETLINK = 4 }; /* families of sockets */
+/* Families of sockets; LOG: datagrams of Unix, which is how one speaks to syslog. */
+enum { SANDBOX_UNIX = 1, SANDBOX_INET = 2, SANDBOX_NETLINK = 4, SANDBOX_LOG = 8 };
 
 struct sandbox_rules {
 	const char *word;

@@ -161,6 +161,25 @@ try_unix_socket(void)
 }
 
 static int
+try_unix_stream(void)
+{
+	return came(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+/* Of a descriptor that there is not: only the filter is asked. */
+static int
+try_cut(void)
+{
+	return came(ftruncate(-2, 0) == -1 && errno == EBADF ? 0 : -1);
+}
+
+static int
+try_write_anywhere(void)
+{
+	return came(pwrite(-2, "x", 1, 0) == -1 && errno == EBADF ? 0 : -1);
+}
+
+static int
 try_listen(void)
 {
 	return came(listen(-2, 1) == -1 && errno == EBADF ? 0 : -1);
@@ -332,6 +351,13 @@ static const struct row {
      OF(WORKER) | OF(FORWARDER) | OF(CHECKER_GROUPS) | WRITES | OF(COMPILE) | ALL_BUT},
     {"packet socket", "socket", try_packet_socket, NAMED, 0, 0},
     {"socket to the log", NULL, try_unix_socket, 0, 0, ALL},
+    /* the control socket is one: nobody who hears clients gets there */
+    {"stream of Unix", NULL, try_unix_stream, 0,
+     OF(WORKER) | OF(LEDGER) | OF(AUTHENTICATOR) | OF(CHECKER_FILE),
+     OF(CONTROL) | OF(CHECKER_GROUPS) | WRITES | OF(COMPILE) | ALL_BUT},
+    {"a file cut", "ftruncate", try_cut, OF(WORKER) | OF(LEDGER) | OF(AUTHENTICATOR), 0, OF(CONTROL)},
+    {"a file written within", "pwrite64", try_write_anywhere,
+     OF(WORKER) | OF(LEDGER) | OF(AUTHENTICATOR), 0, OF(CONTROL)},
     {"listen", "listen", try_listen, NAMED & ~OF(WORKER), 0, OF(WORKER) | ALL_BUT},
     {"a relay", NULL, try_relay, 0, 0, OF(WORKER)},
     {"a file that it needs", NULL, try_read_etc, 0, 0, ALL & ~(OF(CHECKER_FILE) | OF(FORWARDER))},
