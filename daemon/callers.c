@@ -22,6 +22,7 @@
 #include "base/log.h"
 
 #define CALLERS 64
+#define VIEWERS 48       /* of them: an operator always finds a place */
 #define ACCEPTS 16       /* a round */
 #define ROUNDS 16        /* of writing before others have their turn */
 #define REQUEST_MS 10000 /* for a request to be whole, and for some of an answer to be taken */
@@ -41,6 +42,7 @@ static struct {
 	struct caller *all;
 	unsigned count;
 	struct accounts viewers, operators;
+	uid_t owner; /* who started the server */
 	uint64_t tickets;
 	int64_t notes_ms;
 	unsigned notes, unnoted;
@@ -64,6 +66,18 @@ find_accounts(struct accounts *to, const char list[][SETTINGS_NAME + 5], uint32_
 		else
 			log_warning("no account is called '%s' (setting 'control')", list[i]);
 	}
+}
+
+/* Not our own account, if root has started us: a worker that somebody has taken has that one, too. */
+static uid_t
+who_started(void)
+{
+	struct ucred parent = {.uid = 0};
+	socklen_t len = sizeof parent;
+
+	if (getsockopt(controller.channel.fd, SOL_SOCKET, SO_PEERCRED, &parent, &len) == -1)
+		return 0;
+	return parent.uid;
 }
 
 struct peer {
@@ -109,7 +123,7 @@ admit(int fd, uid_t *uid, bool *operator)
 	if (!peer_read(fd, &p))
 		return false;
 	*uid = p.cred.uid;
-	*operator= p.cred.uid == 0 || p.cred.uid == geteuid() || among(&callers.operators, &p);
+	*operator= p.cred.uid == 0 || p.cred.uid == callers.owner || among(&callers.operators, &p);
 	return *operator|| among(&callers.viewers, &p);
 }
 
@@ -466,6 +480,17 @@ caller_new(int fd, uid_t uid, bool operator)
 	return c;
 }
 
+/* Those who hang there shall not keep out who has to act. */
+static bool
+has_room(bool operator)
+{
+	unsigned viewers = 0;
+
+	for (const struct caller *c = callers.all; c != NULL; c = c->next)
+		viewers += !c->operator;
+	return callers.count < CALLERS && (operator|| viewers < VIEWERS);
+}
+
 static void
 arrived(int fd)
 {
@@ -480,7 +505,7 @@ arrived(int fd)
 		    "an operator of this server\"}\n");
 		return;
 	}
-	if (callers.count >= CALLERS || caller_new(fd, uid, operator) == NULL)
+	if (!has_room(operator) || caller_new(fd, uid, operator) == NULL)
 		turn_away(fd,
 			  "{\"done\":true,\"code\":\"busy\",\"error\":\"the control socket has too "
 			  "many clients\"}\n");
@@ -514,6 +539,7 @@ callers_settings(void)
 	const struct settings *s = controller_settings();
 	struct caller *next;
 
+	callers.owner = who_started();
 	find_accounts(&callers.viewers, s->control.viewers, s->control.viewer_count);
 	find_accounts(&callers.operators, s->control.operators, s->control.operator_count);
 	for (struct caller *c = callers.all; c != NULL; c = next) {
