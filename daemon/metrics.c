@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,7 +28,8 @@
 #include "walk/endings.h"
 
 #define PAGE_CLIENTS 32
-#define PAGE_TIMEOUT_S 10
+#define PAGE_TIMEOUT_S 10       /* without a byte */
+#define PAGE_REQUEST_MS 20000   /* for a request and its answer, however many bytes drip */
 #define PAGE_LOOK_MS 1000       /* while there are clients */
 #define PAGE_MEMORY (16 * 1024) /* of one client's request */
 #define LABELS 256
@@ -634,11 +636,67 @@ metrics_put(struct buffer *out, bool openmetrics)
 /* ---- the page -----------------------------------------------------------------------------------
  */
 
+struct guest {
+	struct MHD_Connection *connection; /* NULL: free */
+	int64_t since_ms;                  /* it came, or had its last answer */
+};
+
 static struct {
 	struct MHD_Daemon *daemon;
 	struct watch watch;
 	struct timer timer;
+	struct guest guests[PAGE_CLIENTS];
 } page;
+
+static void
+guest_came_or_left(void *unused, struct MHD_Connection *connection, void **guest,
+		   enum MHD_ConnectionNotificationCode what)
+{
+	struct guest *g = *guest;
+
+	(void)unused;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED && g != NULL)
+		g->connection = NULL;
+	if (what != MHD_CONNECTION_NOTIFY_STARTED)
+		return;
+	for (g = page.guests; g < page.guests + PAGE_CLIENTS; g++)
+		if (g->connection == NULL) {
+			*g = (struct guest){connection, loop_now()};
+			*guest = g;
+			return;
+		}
+}
+
+static void
+guest_answered(void *unused, struct MHD_Connection *connection, void **state,
+	       enum MHD_RequestTerminationCode how)
+{
+	const union MHD_ConnectionInfo *info =
+	    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct guest *g = info != NULL ? info->socket_context : NULL;
+
+	(void)unused;
+	(void)state;
+	(void)how;
+	if (g != NULL)
+		g->since_ms = loop_now();
+}
+
+/* The library's own limit is for those who are silent: who sends a byte now and then would stay, and
+ * keep others out. */
+static void
+cut_late_guests(void)
+{
+	for (struct guest *g = page.guests; g < page.guests + PAGE_CLIENTS; g++) {
+		const union MHD_ConnectionInfo *info;
+
+		if (g->connection == NULL || loop_now() - g->since_ms < PAGE_REQUEST_MS)
+			continue;
+		info = MHD_get_connection_info(g->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		if (info != NULL)
+			shutdown(info->connect_fd, SHUT_RDWR);
+	}
+}
 
 static enum MHD_Result
 answer(struct MHD_Connection *connection, unsigned status, const char *type, struct buffer *text)
@@ -725,6 +783,7 @@ run_page(void)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	cut_late_guests();
 	MHD_run(page.daemon);
 	MHD_run(page.daemon); /* only the next run sees that one who left made room for another */
 	timer_stop(&page.timer);
@@ -758,7 +817,9 @@ metrics_serve(int fd)
 				       MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 				       (unsigned)PAGE_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
 				       (unsigned)PAGE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				       (size_t)PAGE_MEMORY, MHD_OPTION_END);
+				       (size_t)PAGE_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
+				       guest_came_or_left, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+				       guest_answered, NULL, MHD_OPTION_END);
 	info =
 	    page.daemon != NULL ? MHD_get_daemon_info(page.daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (info == NULL || watch_add(&page.watch, info->epoll_fd, EPOLLIN, page_ready) == -1) {
