@@ -610,7 +610,9 @@ become(struct child *c, int fd)
 	char role[CHILD_NAME], name[16]; /* all of a name that the kernel keeps */
 	sigset_t none;
 
-	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+	/* SIGXFSZ: a file that may not grow is an error for who writes it, not the end */
+	static const int ignored[] = {SIGPIPE, SIGINT,  SIGTERM, SIGHUP,
+				      SIGUSR1, SIGUSR2, SIGXFSZ};
 
 	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
 		signal(ignored[i], SIG_IGN); /* signals are the parent's business */
@@ -1972,6 +1974,7 @@ take_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	parent.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return parent.signals != -1;
