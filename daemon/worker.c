@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@
 
 #define OWN_DESCRIPTORS 160 /* listeners, epoll, DNS, the relay's pipes */
 #define LOCALS_EVERY_MS 10000
+#define LAST_WORD_MS 5000 /* the ledger has so long to write what is left */
+#define LAST_LOOK_MS 10
 #define FAIR_SHARE 8  /* more than an eighth above the least loaded: the other first ... */
 #define FAIR_SLACK 16 /* ... but not for so few: going to the end of the list costs two calls */
 
@@ -49,7 +52,7 @@ static struct {
 	struct timer locals_timer, drain_timer, beat_timer;
 	int64_t beat_due_ms;
 	struct image settings, policy;
-	bool resolver, started, draining, over;
+	bool resolver, started, draining, over, orphan;
 	int status;
 } worker;
 
@@ -521,7 +524,23 @@ channel_ready(struct watch *w, uint32_t events)
 		worker.status = 1;
 	}
 	/* Else the parent is gone: nobody will open the door again. End what is open, and go. */
+	worker.orphan = got == 0;
 	drain(0);
+}
+
+/* With the parent and the ledger the last are gone who could write what was told here: that, and how
+ * much it is, is said. A ledger that lives needs a few milliseconds. */
+static void
+last_word(void)
+{
+	uint64_t lag;
+
+	for (int i = 0; i < LAST_WORD_MS / LAST_LOOK_MS && books_lag(walk.books) > 0; i++)
+		poll(NULL, 0, LAST_LOOK_MS);
+	if ((lag = books_lag(walk.books)) > 0)
+		log_error("the parent is dead and the ledger is dead or stands still: %llu record%s "
+			  "not written",
+			  (unsigned long long)lag, lag == 1 ? " is" : "s are");
 }
 
 /* ---- the process ---------------------------------------------------------------------------- */
@@ -569,6 +588,8 @@ worker_run(int channel, unsigned index)
 	}
 	while (!worker.over && !(worker.draining && walk.sessions == NULL))
 		loop_round(-1);
+	if (worker.orphan && walk.books != NULL)
+		last_word();
 	if (worker.resolver)
 		resolver_close();
 	pump_close_pipes();
