@@ -43,7 +43,8 @@ static const char usage[] =
     "  -k N   sessions at a time                -N N   sessions in all (idle, limit)\n"
     "  -f down|up|both  flow of bulk (down)     -w MS  warm-up   -d MS  measured stretch\n"
     "  -s N   source addresses (4096)           -S N   the first of them (0)\n"
-    "  -b S   seconds after which it gives up (60)  -g  wait at gates for a line on stdin\n";
+    "  -b S   seconds after which it gives up (60)  -g  wait at gates for a line on stdin\n"
+    "  -r FILE  sessions: write the client's end of each that was granted, stop behind -N of them\n";
 
 static _Noreturn void
 usage_die(const char *what)
@@ -130,6 +131,11 @@ read_option(struct plan *plan, int option)
 	case 'g':
 		plan->gated = true;
 		break;
+	case 'r':
+		plan->record = fopen(optarg, "we");
+		if (plan->record == NULL)
+			gate_fail("cannot open the file of granted sessions");
+		break;
 	default:
 		usage_die("unknown option");
 	}
@@ -170,7 +176,7 @@ main(int argc, char **argv)
 	int option;
 
 	optind = 2;
-	while ((option = getopt(argc, argv, "t:p:v:f:n:k:N:s:S:w:d:b:g")) != -1)
+	while ((option = getopt(argc, argv, "t:p:v:f:n:k:N:s:S:w:d:b:gr:")) != -1)
 		read_option(&plan, option);
 	plan.command = argv + optind;
 	if (plan.at_once == 0)

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,9 +30,30 @@ static struct {
 	const struct plan *plan;
 	int epoll;
 	bool stopping, counting;
-	unsigned long serial, done, failed, running;
+	unsigned long serial, done, failed, running, granted;
 	uint32_t *took_us;
 } run;
+
+/* Whatever becomes of it, it was told that it may. */
+static void
+record_granted(const struct client *c)
+{
+	struct sockaddr_in own;
+	socklen_t n = sizeof own;
+	char at[INET_ADDRSTRLEN];
+
+	run.granted++;
+	if (run.plan->record == NULL || getsockname(c->dial.fd, (struct sockaddr *)&own, &n) != 0 ||
+	    inet_ntop(AF_INET, &own.sin_addr, at, sizeof at) == NULL)
+		return;
+	fprintf(run.plan->record, "%s %u\n", at, ntohs(own.sin_port));
+}
+
+static bool
+is_enough(void)
+{
+	return run.plan->record != NULL && run.granted >= run.plan->count;
+}
 
 static void
 client_start(struct client *c)
@@ -96,6 +118,7 @@ client_step(struct client *c)
 	case DIAL_WAIT:
 		return;
 	case DIAL_READY:
+		record_granted(c);
 		order_write(order, ORDER_ECHO, c->tag);
 		c->asked = true;
 		if (send(c->dial.fd, order, MESSAGE, MSG_NOSIGNAL) != MESSAGE)
@@ -114,7 +137,7 @@ serve_until(uint64_t end)
 	uint64_t heard = gate_now(), now;
 	int n, i;
 
-	while ((now = gate_now()) < end && (!run.stopping || run.running > 0)) {
+	while ((now = gate_now()) < end && (run.stopping ? run.running > 0 : !is_enough())) {
 		n = epoll_wait(run.epoll, events, EVENTS, 100);
 		for (i = 0; i < n; i++)
 			client_step(events[i].data.ptr);
@@ -158,6 +181,8 @@ load_sessions(const struct plan *plan)
 	       run.done, run.failed, (double)(end - begin) / 1e9,
 	       gate_percentile(run.took_us, samples, 50),
 	       gate_percentile(run.took_us, samples, 99));
+	if (plan->record != NULL && fclose(plan->record) != 0)
+		gate_fail("cannot write the granted sessions");
 	free(run.took_us);
 	free(clients);
 	return run.failed > run.done / 1000;

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "tests/bench/pattern.h"
 
@@ -26,6 +27,7 @@ struct plan {
 	unsigned warm_ms, run_ms, bound_ms;
 	enum order flow; /* bulk: ORDER_DOWN, ORDER_UP, ORDER_BOTH */
 	bool gated;      /* wait for a line on stdin at each gate */
+	FILE *record;    /* sessions: the client's end of each that was granted; NULL: none */
 	char **command;  /* start: the proxy's command line */
 };
 
