@@ -1,5 +1,6 @@
-"""Everything that may die dies, again and again, under load, while files are rotated all the time: each
-session that a client saw succeed has one start and one end, and the ledger is whole.
+"""Everything that may die dies, again and again, under load, on a disk that is full or stands still now
+and then, while files are rotated all the time: each session that a client saw succeed has one start and
+one end, and the ledger is whole.
 
 A short while here; `./dev soak [SECONDS]` for as long as one likes (SOAK_SECONDS, SOAK_SEED)."""
 import os
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from harness import net
+from harness.disk import SlowDisk, waits_for_disk
 from harness.ledger import Ledger
 from harness.storm import Storm, check_told_once
 from harness.wait import until
@@ -17,8 +19,32 @@ from harness.wait import until
 SECONDS = float(os.environ.get("SOAK_SECONDS", "6"))
 
 
+DISK = 32 << 30  # a file with holes
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of the test's own, None where that cannot be."""
+    tmp_path.chmod(0o755)
+    try:
+        made = SlowDisk(str(tmp_path / "disk"), DISK)
+    except pytest.skip.Exception:
+        yield None
+        return
+    yield made
+    made.close()
+
+
 def ledger_pid(daemon):
-    return next((p for p in daemon.processes() if "ledger" in daemon.role(p)), None)
+    return pid_of(daemon, "ledger")
+
+
+def pid_of(daemon, word):
+    return next((p for p in daemon.processes() if word in daemon.role(p)), None)
+
+
+def kill_control(daemon, _):
+    os.kill(until(lambda: pid_of(daemon, "control"), "control", 60), signal.SIGKILL)
 
 
 def kill_worker(daemon, chance):
@@ -35,13 +61,16 @@ def kill_both(daemon, chance):
 
 
 def kill_all_children(daemon, _):
-    for pid in daemon.workers():
-        os.kill(pid, signal.SIGKILL)
-    kill_ledger(daemon, None)
+    """None of them sees another die."""
+    until(lambda: ledger_pid(daemon), "a ledger", 60)
+    pids = daemon.processes()
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
 
 
 def stand_still(daemon, chance):
-    """A disk that answers nobody for a while looks like this to the rest."""
+    """The ledger is stopped, and perhaps killed as it stands."""
     pid = until(lambda: ledger_pid(daemon), "a ledger", 60)
     os.kill(pid, signal.SIGSTOP)
     time.sleep(chance.uniform(0.05, 1))
@@ -50,6 +79,35 @@ def stand_still(daemon, chance):
     finally:
         if net.alive(pid):
             os.kill(pid, signal.SIGCONT)
+
+
+def freeze_disk(daemon, chance):
+    if daemon.disk is None:
+        return
+    daemon.disk.freeze()
+    try:
+        pid = until(lambda: ledger_pid(daemon), "a ledger", 60)
+        until(lambda: waits_for_disk(pid) or not net.alive(pid), "the ledger to wait for its disk")
+        time.sleep(chance.uniform(0, 1))
+        if chance.random() < 0.5:
+            chance.choice([kill_worker, kill_ledger, reload, rotate])(daemon, chance)
+    finally:
+        daemon.disk.thaw()
+
+
+def fill_disk(daemon, chance):
+    """Sessions are refused until there is room."""
+    if daemon.disk is None:
+        return
+    said = daemon.log().count("cannot write the audit file")
+    daemon.disk.fill()
+    try:
+        until(lambda: daemon.log().count("cannot write the audit file") > said, "the disk to be full")
+        if chance.random() < 0.5:
+            chance.choice([kill_worker, kill_ledger, reload])(daemon, chance)
+        time.sleep(chance.uniform(0, 0.3))
+    finally:
+        daemon.disk.make_room()
 
 
 def reload(daemon, _):
@@ -81,16 +139,23 @@ def kill_the_parent(daemon, chance):
     daemon.start()
 
 
-FAULTS = [kill_worker, kill_worker, kill_ledger, kill_ledger, kill_both, kill_all_children, stand_still,
-          reload, reload, rotate, rotate, rotate, start_again, kill_the_parent]
+FAULTS = [kill_worker, kill_worker, kill_ledger, kill_ledger, kill_both, kill_all_children, kill_control,
+          stand_still, freeze_disk, fill_disk, reload, reload, rotate, rotate, rotate, start_again,
+          kill_the_parent]
 
 
 @pytest.mark.slow
-def test_soak(daemons, crowds):
+def test_soak(daemons, crowds, disk):
     seed = int(os.environ.get("SOAK_SEED", random.randrange(1 << 32)))
     print("SOAK_SEED", seed)
     chance = random.Random(seed)
-    daemon = daemons(settings={"audit": {"rotate-size": "1 MiB", "sync": "batch"}})
+    daemon = daemons(start=False, settings={"audit": {"rotate-size": "1 MiB", "sync": "batch"}})
+    daemon.disk = disk
+    if disk is not None:
+        daemon.audit = daemon.settings["audit"]["file"] = disk.path("audit.ndjson")
+        daemon.ledger = Ledger(daemon.audit)
+    daemon.settings["control"] = {"socket": os.path.join(daemon.folder, "control")}
+    daemon.start()
     clients = Storm(daemon.at, crowds().port, 100)
     end = time.monotonic() + SECONDS
     done = 0
