@@ -203,11 +203,11 @@ def write_garbage(server, count):
             read_answer(sock)
 
 
-def fill_desk(server):
+def fill_desk(server, more=0):
     """Where the ledger lays what it cannot write yet there is room for some hundred lines."""
     line = max(len(x) for x in server.daemon.ledger.lines() if b"kill --user nobody" in x) + 1
     with server.socket() as sock:
-        for _ in range((DESK - KEY_ROOM - RECORD_MOST) // line + 1):
+        for _ in range((DESK - KEY_ROOM - RECORD_MOST + more) // line + 1):
             sock.sendall(b'{"command":"kill","user":"nobody"}\n')
             assert sock.recv(4096).endswith(b"}\n")
 
@@ -230,13 +230,15 @@ def test_refusals_leave_room_for_orders(full):
     server.daemon.stop()
 
 
-@pytest.mark.parametrize("deaths", [1, 3])
-def test_ledgers_that_die_where_nothing_has_room(full, deaths):
-    """Each has a key of its own, and tells it before anything that it signs."""
+@pytest.mark.parametrize("deaths, files", [(1, 0), (3, 0), (1, 40)])
+def test_ledgers_that_die_where_nothing_has_room(full, deaths, files):
+    """Each has a key of its own, as has each file, and tells it before anything that it signs."""
     server, disk = full()
     daemon = server.daemon
     daemon.crash_expected = True
-    fill_desk(server)
+    fill_desk(server, KEY_ROOM + RECORD_MOST)
+    for _ in range(files):
+        server.run("reopen")
     for _ in range(deaths):
         pid = until(lambda: next((p for p in daemon.processes() if "ledger" in daemon.role(p)), None),
                     "a ledger")
