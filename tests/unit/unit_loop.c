@@ -272,13 +272,13 @@ static int
 peers(const int fds[PEERS])
 {
 	for (int round = 0; round < ROUNDS; round++) {
-		char said = (char)round, heard;
+		char said = (char)round, echo_of;
 
 		for (int i = 0; i < PEERS; i++)
 			if (send(fds[i], &said, 1, MSG_NOSIGNAL) != 1)
 				return 1;
 		for (int i = 0; i < PEERS; i++)
-			if (recv(fds[i], &heard, 1, 0) != 1 || heard != said)
+			if (recv(fds[i], &echo_of, 1, 0) != 1 || echo_of != said)
 				return 1;
 	}
 	return 0;
