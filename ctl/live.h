@@ -65,6 +65,7 @@ int metrics_run(struct ctl_call *call);
 int top_run(struct ctl_call *call);
 int kill_run(struct ctl_call *call);
 int reload_run(struct ctl_call *call);
+int restart_run(struct ctl_call *call);
 int drain_run(struct ctl_call *call);
 int reopen_run(struct ctl_call *call);
 

@@ -203,6 +203,12 @@ const struct ctl_command ctl_commands[] = {
      "if the server has taken it, 1 if the files have errors and the old policy stays.\n"
      "With --preview nothing is taken; only told is what would be. For operators.",
      reload_options, 0, 0, reload_run},
+    {"restart", "", "renew the server without interruption",
+     "The running server starts its program file anew, with all settings as the files have them\n"
+     "now: no client is refused meanwhile, and open sessions go on in the old processes, for\n"
+     "'timeouts.handover' at most. The new program is tried first. Exit status 0 if it has\n"
+     "taken over, 1 if it cannot and the server goes on as it was. For operators.",
+     live_options, 0, 0, restart_run},
     {"drain", "", "stop the server when its sessions are over",
      "The running server takes no new clients, gives its sessions the time of\n"
      "'timeouts.drain' to end, and stops. For operators.",

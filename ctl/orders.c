@@ -1,5 +1,5 @@
 /*
- * orders.c - sallyctl kill, reload, drain and reopen: what an operator may tell the server.
+ * orders.c - sallyctl kill, reload, restart, drain and reopen: what an operator may tell the server.
  *
  * Exit status: 0 it is done; 1 there was nothing to do it to, or the files have errors; 2 it could
  * not be done.
@@ -128,6 +128,56 @@ reload_run(struct ctl_call *call)
 	struct buffer out = {0};
 	int status = live_reload(call, option_on(call, "preview"), &out);
 
+	return ctl_done(&out, status);
+}
+
+/* ---- restart ------------------------------------------------------------------------------- */
+
+static void
+put_restarted(const struct ctl_call *call, const json_t *last, struct buffer *out)
+{
+	const struct style *s = style_of(call);
+	uint64_t within = json_count(last, "within_ms"), workers = json_count(last, "workers");
+	char text[64];
+	struct text t;
+
+	buffer_putf(out, "%srestarted%s: %llu new worker%s; ", s->good, s->off,
+		    (unsigned long long)workers, workers == 1 ? "" : "s");
+	buffer_puts(out, "sessions go on in the old ones");
+	if (within > 0) {
+		text_init(&t, text, sizeof text);
+		text_put_duration(&t, within * 1000000);
+		buffer_putf(out, ", for %s at most", text);
+	}
+	buffer_puts(out, "\n");
+}
+
+int
+restart_run(struct ctl_call *call)
+{
+	struct control_request r = {.command = CONTROL_RESTART};
+	struct buffer problems = {0}, out = {0};
+	const struct style *s = style_of(call);
+	struct live l;
+	json_t *last = order(call, &r, &l, &problems);
+	int status;
+
+	if (last == NULL)
+		return CTL_FAILED;
+	status = json_object_get(last, "error") == NULL		   ? CTL_YES
+		 : strcmp(json_text(last, "code"), "failed") == 0 ? CTL_NO
+								   : live_verdict(&l, last);
+	if (status != CTL_FAILED && call->json)
+		put_json(last, &problems, &out);
+	else if (status == CTL_YES)
+		put_restarted(call, last, &out);
+	else if (status == CTL_NO) {
+		buffer_put(&out, problems.p, problems.len);
+		buffer_putf(&out, "%srefused%s: %s\n", s->bad, s->off, json_text(last, "error"));
+	}
+	buffer_free(&problems);
+	json_decref(last);
+	live_close(&l);
 	return ctl_done(&out, status);
 }
 

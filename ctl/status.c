@@ -42,7 +42,12 @@ put_server(const struct style *s, const json_t *o, struct buffer *out)
 		buffer_putf(out, "%srunning%s", s->good, s->off);
 	buffer_puts(out, " for ");
 	put_duration(out, json_count(o, "uptime"));
-	buffer_putf(out, ", since %.19sZ\n", json_text(o, "started"));
+	buffer_putf(out, ", since %.19sZ", json_text(o, "started"));
+	if (json_count(o, "handovers") > 0)
+		buffer_putf(out, ", handed over %llu time%s",
+			    (unsigned long long)json_count(o, "handovers"),
+			    json_count(o, "handovers") == 1 ? "" : "s");
+	buffer_puts(out, "\n");
 }
 
 static void
@@ -199,7 +204,8 @@ put_process(const struct style *s, const json_t *o, struct buffer *out)
 	if (json_object_get(o, "index") != NULL)
 		text_putf(&t, " %llu", (unsigned long long)json_count(o, "index"));
 	buffer_putf(out, "  %-14s %8llu  %s%-8s%s  ", name,
-		    (unsigned long long)json_count(o, "pid"), ready ? s->good : s->bad, state,
+		    (unsigned long long)json_count(o, "pid"),
+		    ready ? s->good : strcmp(state, "leaving") == 0 ? s->wait : s->bad, state,
 		    s->off);
 	if (json_object_get(o, "uptime") != NULL)
 		put_duration(out, json_count(o, "uptime"));

@@ -88,7 +88,8 @@ put_server(struct caller *c, const struct ipc_processes *p)
 	text_putf(&t, ",\"pid\":%d", p->list[0].pid);
 	put_when(&t, "started", p->list[0].started_ns);
 	put_age(&t, "uptime", p->list[0].started_ns);
-	text_putf(&t, ",\"draining\":%s}}", p->draining ? "true" : "false");
+	text_putf(&t, ",\"draining\":%s,\"handovers\":%u}}", p->draining ? "true" : "false",
+		  p->handovers);
 	caller_put(c, &t);
 }
 
@@ -236,7 +237,7 @@ put_sandbox(struct text *t, uint32_t state)
 static void
 put_process(struct caller *c, const struct ipc_process *p)
 {
-	static const char *const states[] = {"down", "starting", "ready"};
+	static const char *const states[] = {"down", "starting", "ready", "leaving"};
 	struct text t;
 
 	caller_line(c, &t);
@@ -244,7 +245,7 @@ put_process(struct caller *c, const struct ipc_process *p)
 	if (p->role == ROLE_WORKER)
 		text_putf(&t, ",\"index\":%u", p->index);
 	text_putf(&t, ",\"pid\":%d,\"state\":\"%s\",\"restarts\":%u", p->pid,
-		  p->state < 3 ? states[p->state] : "?", p->restarts);
+		  p->state < 4 ? states[p->state] : "?", p->restarts);
 	if (p->started_ns != 0) {
 		put_when(&t, "started", p->started_ns);
 		put_age(&t, "uptime", p->started_ns);
@@ -526,6 +527,14 @@ order_reopen(struct caller *c)
 	caller_order(c, &o, "reopen");
 }
 
+static void
+order_restart(struct caller *c)
+{
+	struct ipc_order o = {.what = ORDER_RESTART};
+
+	caller_order(c, &o, "restart");
+}
+
 /* The rule's number in each policy that a session may have started under. */
 static void
 rule_numbers(struct ipc_kill *k, const char *name)
@@ -609,6 +618,8 @@ answer_text(const struct message *m)
 static const char *
 why_not(const struct ipc_answer *a)
 {
+	if (a->why[0] != '\0')
+		return a->why;
 	if (a->error != 0)
 		return strerror((int)a->error);
 	return a->errors > 0 ? "the files have errors" : "the files could not be read";
@@ -639,6 +650,10 @@ put_done(struct caller *c)
 		break;
 	case CONTROL_DRAIN:
 		text_putf(&t, ",\"within_ms\":%u", a->within_ms);
+		break;
+	case CONTROL_RESTART:
+		text_putf(&t, ",\"within_ms\":%u,\"workers\":%u,\"sessions\":%u", a->within_ms,
+			  a->workers, a->sessions);
 		break;
 	default:
 		break;
@@ -687,7 +702,8 @@ answer_begin(struct caller *c)
 	    [CONTROL_STATUS] = ask_status,   [CONTROL_SESSIONS] = list_sessions,
 	    [CONTROL_RULES] = counting_list, [CONTROL_KILL] = order_kill,
 	    [CONTROL_RELOAD] = order_reload, [CONTROL_DRAIN] = order_drain,
-	    [CONTROL_REOPEN] = order_reopen, [CONTROL_METRICS] = tell_metrics,
+	    [CONTROL_REOPEN] = order_reopen, [CONTROL_RESTART] = order_restart,
+	    [CONTROL_METRICS] = tell_metrics,
 	    [CONTROL_TOP] = ranking_begin};
 	const struct control_row *row = &control_commands[c->request.command];
 

@@ -86,6 +86,8 @@ take_passed(struct passed *list, unsigned count, const struct settings_listener 
 	return -1;
 }
 
+static bool impatient; /* the server runs: nothing waits for a predecessor */
+
 bool
 bind_wait_for_predecessor(void)
 {
@@ -93,6 +95,8 @@ bind_wait_for_predecessor(void)
 	const struct timespec pause = {0, 20 * NS_PER_MS};
 	int64_t now = clock_mono_ns();
 
+	if (impatient)
+		return false;
 	if (until == 0)
 		until = now + PREDECESSOR_MS * NS_PER_MS;
 	if (now >= until)
@@ -135,6 +139,46 @@ make_ready(int fd)
 	       listen(fd, BACKLOG) == 0;
 }
 
+/* False: it is not to be had; told. fd -1: it is bound here. */
+static bool
+take_listener(const struct settings_listener *l, uint32_t number, int fd, struct bound *out)
+{
+	struct ipc_listener *to = &out->listeners.list[out->listeners.count];
+	char at[ENDPOINT_TEXT];
+
+	if (fd == -1)
+		while ((fd = bind_one(l)) == -1 && errno == EADDRINUSE &&
+		       bind_wait_for_predecessor())
+			;
+	if (fd == -1 || !make_ready(fd) || !conn_local(fd, &to->at)) {
+		int error = errno;
+
+		endpoint_format(&l->at, at);
+		if (fd != -1)
+			close(fd);
+		if (l->optional)
+			log_warning("cannot bind optional listener '%s' to '%s': %s", l->name, at,
+				    strerror(error));
+		else
+			log_error("cannot bind listener '%s' to '%s': %s", l->name, at,
+				  strerror(error));
+		return l->optional;
+	}
+	endpoint_format(&to->at, at);
+	log_info("listener '%s' is bound to '%s'", l->name, at);
+	to->listener = number;
+	out->fds[out->listeners.count++] = fd;
+	return true;
+}
+
+static bool
+any_bound(const struct bound *b)
+{
+	if (b->listeners.count == 0)
+		log_error("no listener could be bound");
+	return b->listeners.count > 0;
+}
+
 bool
 bind_listeners(const struct settings *s, struct bound *out)
 {
@@ -144,35 +188,10 @@ bind_listeners(const struct settings *s, struct bound *out)
 
 	memset(out, 0, sizeof *out);
 	for (uint32_t i = 0; i < s->listener_count; i++) {
-		const struct settings_listener *l = &s->listeners[i];
-		struct ipc_listener *to = &out->listeners.list[out->listeners.count];
-		int fd = take_passed(passed, passed_count, l);
-		char at[ENDPOINT_TEXT];
+		int fd = take_passed(passed, passed_count, &s->listeners[i]);
 
-		if (fd == -1)
-			while ((fd = bind_one(l)) == -1 && errno == EADDRINUSE &&
-			       bind_wait_for_predecessor())
-				;
-		if (fd == -1 || !make_ready(fd) || !conn_local(fd, &to->at)) {
-			int error = errno;
-
-			endpoint_format(&l->at, at);
-			if (fd != -1)
-				close(fd);
-			if (l->optional) {
-				log_warning("cannot bind optional listener '%s' to '%s': %s",
-					    l->name, at, strerror(error));
-				continue;
-			}
-			log_error("cannot bind listener '%s' to '%s': %s", l->name, at,
-				  strerror(error));
-			ok = false;
-			continue;
-		}
-		endpoint_format(&to->at, at);
-		log_info("listener '%s' is bound to '%s'", l->name, at);
-		to->listener = i;
-		out->fds[out->listeners.count++] = fd;
+		out->passed[out->listeners.count] = fd != -1;
+		ok &= take_listener(&s->listeners[i], i, fd, out);
 	}
 	for (unsigned i = 0; i < passed_count; i++)
 		if (!passed[i].taken) {
@@ -181,20 +200,94 @@ bind_listeners(const struct settings *s, struct bound *out)
 			    passed[i].name);
 			close(passed[i].fd);
 		}
-	if (ok && out->listeners.count == 0) {
-		log_error("no listener could be bound");
-		return false;
+	return ok && any_bound(out);
+}
+
+/* ---- the same while the server runs --------------------------------------------------------- */
+
+static bool
+same_place(const struct endpoint *a, const struct endpoint *b)
+{
+	return addr_equal(&a->addr, &b->addr) && a->port == b->port;
+}
+
+/* The socket that is open for it already, by its number in `from`; -1: none. */
+static int
+open_already(const struct settings_listener *l, const struct settings *old, const struct bound *from)
+{
+	for (uint32_t i = 0; i < from->listeners.count; i++) {
+		const struct ipc_listener *b = &from->listeners.list[i];
+		const struct settings_listener *was = &old->listeners[b->listener];
+
+		if (from->passed[i] ? strcmp(was->name, l->name) == 0 || same_place(&b->at, &l->at)
+				    : same_place(&was->at, &l->at))
+			return (int)i;
 	}
-	return ok;
+	return -1;
+}
+
+static bool
+holds(const struct bound *b, int fd)
+{
+	for (uint32_t i = 0; i < b->listeners.count; i++)
+		if (b->fds[i] == fd)
+			return true;
+	return false;
+}
+
+void
+bind_leave(const struct bound *from, const struct bound *but)
+{
+	for (uint32_t i = 0; i < from->listeners.count; i++)
+		if (!holds(but, from->fds[i]))
+			close(from->fds[i]);
+}
+
+bool
+bind_anew(const struct settings *s, const struct settings *old, const struct bound *from,
+	   struct bound *out)
+{
+	bool ok = true;
+
+	impatient = true;
+	memset(out, 0, sizeof *out);
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		const struct settings_listener *l = &s->listeners[i];
+		int at = l->retired ? -1 : open_already(l, old, from);
+		uint32_t n = out->listeners.count;
+
+		if (l->retired)
+			continue;
+		if (at == -1 || holds(out, from->fds[at])) {
+			ok &= take_listener(l, i, -1, out);
+			continue;
+		}
+		out->listeners.list[n] = (struct ipc_listener){i, from->listeners.list[at].at};
+		out->passed[n] = from->passed[at];
+		out->fds[n] = from->fds[at];
+		out->listeners.count++;
+	}
+	if (ok && any_bound(out))
+		return true;
+	bind_leave(out, from);
+	return false;
 }
 
 /* ---- the control socket -------------------------------------------------------------------- */
 
-static struct {
-	char path[SETTINGS_PATH];
-	dev_t dev;
-	ino_t ino;
-} control;
+static struct bind_legacy control;
+
+struct bind_legacy
+bind_legacy(void)
+{
+	return control;
+}
+
+void
+bind_adopt(const struct bind_legacy *l)
+{
+	control = *l;
+}
 
 static mode_t
 control_mode(const struct settings *s)
@@ -343,6 +436,24 @@ bind_control_remove(void)
 	if (still_ours() && unlink(control.path) == -1)
 		log_warning("cannot remove '%s': %s", control.path, strerror(errno));
 	control.path[0] = '\0';
+}
+
+int
+bind_control_move(const struct settings *s)
+{
+	struct bind_legacy old = control, new;
+	int fd;
+
+	impatient = true;
+	control.path[0] = '\0';
+	fd = bind_control(s);
+	new = control;
+	control = old;
+	if (fd == -1)
+		return -1;
+	bind_control_remove();
+	control = new;
+	return fd;
 }
 
 int

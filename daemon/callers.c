@@ -46,6 +46,7 @@ static struct {
 	uint64_t tickets;
 	int64_t notes_ms;
 	unsigned notes, unnoted;
+	bool leaving;
 } callers = {.door.fd = -1};
 
 /* ---- who may ------------------------------------------------------------------------------- */
@@ -399,7 +400,7 @@ step(struct caller *c)
 	}
 	if (c->busy)
 		return WAITS; /* for the parent */
-	if (c->closing)
+	if (c->closing || (callers.leaving && c->again))
 		return ENDED;
 	if (c->again && !timer_armed(&c->timer))
 		wait_ms(c, c->in_len > 0 ? REQUEST_MS : BETWEEN_MS);
@@ -531,6 +532,21 @@ callers_open(int fd)
 		log_error("cannot watch the control socket: %s", strerror(errno));
 		close(fd);
 	}
+}
+
+void
+callers_leave(void)
+{
+	callers.leaving = true;
+	watch_close(&callers.door);
+	for (struct caller *c = callers.all; c != NULL; c = c->next)
+		caller_wake(c);
+}
+
+bool
+callers_left(void)
+{
+	return callers.count == 0;
 }
 
 void

@@ -279,6 +279,24 @@ on_drain(const struct message *m)
 	controller.over = true;
 }
 
+static void
+leave_over(struct timer *t)
+{
+	(void)t;
+	controller.over = true;
+}
+
+/* The successor takes the next callers from the same sockets. */
+static void
+on_leave(const struct message *m)
+{
+	const struct ipc_leave *body = m->body;
+
+	controller.leaving = true;
+	callers_leave();
+	timer_set(&controller.leave_timer, loop_now() + body->within_ms, leave_over);
+}
+
 static const struct {
 	enum ipc_type type;
 	void (*take)(const struct message *m);
@@ -296,6 +314,7 @@ static const struct {
     {IPC_VITALS, vitals_take},
     {IPC_HITS, counting_page},
     {IPC_HITS_OVER, counting_over},
+    {IPC_LEAVE, on_leave},
     {IPC_DRAIN, on_drain},
 };
 
@@ -332,7 +351,7 @@ controller_run(int channel)
 		log_error("cannot set up the event loop: %s", strerror(errno));
 		return 1;
 	}
-	while (!controller.over)
+	while (!controller.over && !(controller.leaving && callers_left()))
 		loop_round(-1);
 	counting_end();
 	return 0;

@@ -57,7 +57,8 @@ struct controller {
 	struct meters past_meters; /* ... and these */
 	struct ipc_processes processes; /* as the parent told last */
 	struct endpoint metrics_at;
-	bool ready, over;
+	bool ready, leaving, over;
+	struct timer leave_timer;
 };
 extern struct controller controller;
 
@@ -122,6 +123,9 @@ struct caller {
 };
 
 void callers_open(int fd); /* the listening socket; its descriptor is ours */
+/* No more of them come in; those who are here are answered, and go. */
+void callers_leave(void);
+bool callers_left(void); /* nobody is here any more */
 /* New viewers and operators: those who may no more are cut. */
 void callers_settings(void);
 /*

@@ -13,12 +13,14 @@
 #include "books/hits.h"
 #include "store.h"
 
-#define COUNTERS_MOST 256 /* with 64 workers: three reloads that control has not seen */
 
-static struct {
-	struct counters list[COUNTERS_MOST];
-	uint64_t last_id;
-} kept;
+static struct counters_legacy kept;
+
+struct counters_legacy *
+counters_legacy(void)
+{
+	return &kept;
+}
 
 /* ---- the store ---------------------------------------------------------------------------- */
 

@@ -17,6 +17,14 @@ struct counters {
 	int hits, policy;
 };
 
+/* All that is kept, for the program that takes over (daemon/handover.h). */
+#define COUNTERS_MOST 256 /* with 64 workers: three reloads that control has not seen */
+struct counters_legacy {
+	struct counters list[COUNTERS_MOST];
+	uint64_t last_id;
+};
+struct counters_legacy *counters_legacy(void); /* to be read, or to be written before anything else */
+
 /*
  * Opens the two files of the store in `folder`, made if need be (the default folder only if it exists); fds are
  * memfds where files are not to be had, which the log then says. False and errno: not even memfds.

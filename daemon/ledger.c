@@ -900,6 +900,13 @@ tell_crash(const struct shelf *s)
 	return true;
 }
 
+/* Behind a hand-over, when its last session was over: nothing is to be told. */
+static bool
+left_well(const struct shelf *s)
+{
+	return WIFEXITED(s->status) && WEXITSTATUS(s->status) == 0 && s->ended == 0;
+}
+
 /* All it told, then the ends of what it left open, then that it died; a full file makes us come
  * again. */
 static void
@@ -913,7 +920,7 @@ bury(struct shelf *s)
 			return;
 		s->all_heard = true;
 	}
-	if (!books_buried(s->books) && (!end_open_cards(s) || !tell_crash(s)))
+	if (!books_buried(s->books) && (!end_open_cards(s) || (!left_well(s) && !tell_crash(s))))
 		return;
 	if (!flush())
 		return;
@@ -1163,13 +1170,17 @@ file_is_empty(int fd)
 
 /* The first line in a file that is another one than before. */
 static void
-begin_file(bool first, bool removed, bool torn_off, unsigned left)
+begin_file(bool first, bool handed, bool removed, bool torn_off, unsigned left)
 {
 	if (!first && removed)
 		begin_key("audit-rotate", "file-removed",
 			  "somebody has removed the file before, and the records in it", left);
 	else if (!first)
 		begin_key("audit-rotate", NULL, NULL, left);
+	else if (ledger.facts->begun && handed)
+		begin_key("audit-start", "handover",
+			  "the server has handed over to its successor, which signs with a new key",
+			  left);
 	else if (ledger.facts->begun)
 		begin_key("audit-start", "ledger-restart",
 			  "the ledger was restarted and signs with a new key", left);
@@ -1217,7 +1228,7 @@ on_audit_file(const struct message *m)
 	if (!first)
 		channel_send(&ledger.channel, IPC_AUDIT_TAKEN, NULL, 0, NULL, 0);
 	ledger.colour = isatty(fd) == 1 && getenv("NO_COLOR") == NULL;
-	begin_file(first, removed, torn_off, left);
+	begin_file(first, body->handover != 0, removed, torn_off, left);
 }
 
 static void

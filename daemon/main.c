@@ -13,13 +13,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "handover.h"
 #include "parent.h"
 #include "sandbox.h"
 
 #define DEFAULT_FILE SYSCONFDIR "/sallyport.conf"
 
 static const char usage[] =
-    "usage: sallyportd [-f] [-t] [-q | -v] [-c FILE] [-s MODE]\n"
+    "usage: sallyportd [-f] [-t] [-q | -v] [-c FILE] [-s MODE] [--form]\n"
     "\n"
     "A policy-driven SOCKS firewall proxy. Reads FILE, binds its listeners and serves\n"
     "SOCKS4, 4a and 5 clients as the policy allows.\n"
@@ -30,13 +31,17 @@ static const char usage[] =
     "  -s, --sandbox MODE  on, log or off, whatever the setting 'sandbox' says\n"
     "  -q, --quiet         log warnings and errors only\n"
     "  -v, --verbose       log more\n"
+    "      --form          print what identifies the program in a hand-over, and exit\n"
     "  -V, --version       print the version and exit\n"
     "  -h, --help          print this and exit\n"
     "\n"
-    "Signals: HUP reloads the policy, TERM drains and ends, USR1 opens the audit file again.\n"
+    "Signals: HUP reloads the policy, TERM drains and ends, USR1 opens the audit file again,\n"
+    "USR2 hands over to the program file and settings of now, without interruption.\n"
     "Exit status: 0 ended as told (or the check found no error), 1 the configuration has\n"
     "errors, 2 wrong usage, 3 a listener cannot be bound, 4 another failure at start, 5 halted\n"
     "because records could not be written (audit.on-full).\n";
+
+enum { OPTION_FORM = 256 };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -45,6 +50,7 @@ static const struct option options[] = {
     {"test", no_argument, NULL, 't'},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
+    {"form", no_argument, NULL, OPTION_FORM},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -121,9 +127,10 @@ main(int argc, char **argv)
 {
 	struct parent_options o = {.path = DEFAULT_FILE, .ready_fd = -1};
 	enum log_level most = LOGLEVEL_NOTICE;
-	bool check = false;
-	int c;
+	bool check = false, form = false;
+	int c, status;
 
+	handover_remember(argc, argv);
 	while ((c = getopt_long(argc, argv, "c:fts:qvVh", options, NULL)) != -1)
 		switch (c) {
 		case 'c':
@@ -145,6 +152,9 @@ main(int argc, char **argv)
 		case 'v':
 			most = most >= LOGLEVEL_INFO ? LOGLEVEL_DEBUG : LOGLEVEL_INFO;
 			break;
+		case OPTION_FORM:
+			form = true;
+			break;
 		case 'V':
 			puts("sallyportd " PACKAGE_VERSION);
 			return EXIT_CLEAN;
@@ -161,9 +171,13 @@ main(int argc, char **argv)
 		return EXIT_WRONG_USAGE;
 	}
 	log_open("parent", true, most);
-	if (check)
-		return parent_check(o.path);
-	if (!o.foreground) {
+	if (check && ((status = parent_check(o.path)) != EXIT_CLEAN || !form))
+		return status;
+	if (form) {
+		printf(HANDOVER_FORM_LINE, (unsigned long long)handover_form());
+		return EXIT_CLEAN;
+	}
+	if (!o.foreground && !handover_received()) {
 		o.path = absolute(o.path); /* a reload finds it again */
 		o.ready_fd = background();
 	}

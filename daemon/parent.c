@@ -28,143 +28,61 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "bind.h"
 #include "books/books.h"
 #include "books/desk.h"
 #include "books/quota.h"
 #include "books/tally.h"
-#include "channel.h"
 #include "compile.h"
 #include "copies.h"
 #include "counters.h"
+#include "handover.h"
 #include "notify.h"
-#include "privileges.h"
-#include "roles.h"
-#include "rotate.h"
+#include "parent_state.h"
 #include "sandbox.h"
-#include "settings/settings.h"
 #include "vitals.h"
 
-#define WORKERS_MAX 64
-#define CHILDREN_MAX (1 + ROLE_COUNT + WORKERS_MAX)
-#define IMAGES_KEPT 8  /* generations that a restarted ledger may need to name rules */
-#define START_MS 20000 /* for all children to be ready */
 #define LEDGER_DRAIN_MS 5000
 #define COPIES_DRAIN_MS 5000 /* for copies that are reached to take the last records */
 #define SLACK_MS 3000       /* behind a drain's deadline, before force */
 #define LAST_TRIES 5        /* of a ledger that dies at the end */
-#define GRAVES 64           /* with 64 live workers all that a ledger can hold */
 #define QUICK_DEATH_MS 5000 /* a child that lives less is backed off */
 #define BACKOFF_MOST_MS 30000
 #define AUDIT_FLAGS (O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 #define SESSIONS_UNLIMITED 200000
 
-struct child {
-	enum ipc_role role;
-	unsigned index;
-	pid_t pid; /* 0: not running */
-	struct channel channel;
-	bool ready;
-	bool taking;         /* a policy was sent that it has not taken yet */
-	uint32_t generation; /* of its books */
-	int books, bell;
-	int64_t started_ms, restart_ms; /* restart_ms 0: none planned */
-	unsigned quick_deaths, restarts;
-	int64_t started_wall_ns;
-};
+struct parent parent;
 
-struct generation {
-	uint32_t number;
-	int settings, policy;
-	uint32_t rules;
-};
-
-/* What a person ordered and has not been answered: a reload, or something that workers are asked. */
-#define WISHES 32
-#define NOTES 64
-#define ROTATIONS 16
-enum wish_state { WISH_NONE, WISH_NEXT /* reload */, WISH_COMPILES, WISH_TAKING, WISH_ASKED };
-struct wish {
-	enum wish_state state;
-	struct ipc_order order;
-	struct ipc_answer answer;
-	uint64_t ticket;      /* ours, of what workers are asked */
-	uint64_t asked;	      /* workers that have not answered */
-};
-
-/* What a worker that is gone left: kept until the ledger has written it, since that one may be dead
- * as well. */
-struct grave {
-	struct ipc_worker_gone gone;
-	bool crashed;
-	int books, bell; /* books -1: empty */
-};
-
-/* A file that the ledger may still write to, until it has taken the next one. */
-struct former {
-	int fd;
-	char name[ROTATE_NAME]; /* where we moved it to; "": somebody else did */
-};
-
-static struct {
-	struct parent_options options;
-	struct account account;
-	const struct settings *settings;
-	struct generation images[IMAGES_KEPT]; /* newest first */
-	unsigned image_count;
-	struct bound bound;
-	int signals, tally, desk, quotas, audit;
-	struct ipc_hits_store hits_store;
-	int hits_files[2];
-	struct tally *counts;
-	struct child ledger, workers[WORKERS_MAX], specialists[ROLE_COUNT];
-	unsigned worker_count, specialist_count;
-	struct grave graves[GRAVES];
-	/* a reload in progress */
-	pid_t compile_pid;
-	struct channel compile;
-	struct buffer problems;
-	struct buffer problems_json;
-	bool reload_again;
-	uint32_t revoked;
-	bool preview; /* what is compiled is not to be taken */
-	/* people's wishes */
-	int control, metrics; /* listen; -1: none */
-	struct endpoint metrics_at;
-	struct wish wishes[WISHES];
-	uint64_t tickets;
-	uint32_t reloads_taken, reloads_refused;
-	int64_t loaded_ns, started_wall_ns;
-	struct ipc_audit_state audit_state;
-	struct ipc_note notes[NOTES]; /* the last ones, for a ledger that is restarted */
-	uint64_t note_count;	      /* ever */
-	struct former former[ROTATIONS]; /* oldest first; behind the last comes `audit` */
-	unsigned former_count;
-	bool renew_again;
-	/* the end */
-	bool draining, ledger_draining, forced, announced;
-	unsigned stop_signals;
-	int64_t force_ms;
-	int status;
-} parent;
-
-static int64_t
+int64_t
 now_ms(void)
 {
 	return clock_mono_ns() / NS_PER_MS;
 }
 
-/* All children, running or not: the ledger, the specialists, the workers; NULL behind the last. */
-static struct child *
+struct child *
+next_worker(struct child *w)
+{
+	const struct child *end = parent.workers + WORKERS_MAX;
+
+	w = w == NULL ? parent.workers : w + 1;
+	while (w < end && !w->used)
+		w++;
+	return w < end ? w : NULL;
+}
+
+struct child *
 child_at(unsigned i)
 {
+	struct child *w;
+
 	if (i == 0)
 		return &parent.ledger;
 	i--;
 	if (i < parent.specialist_count)
 		return &parent.specialists[i];
 	i -= parent.specialist_count;
-	return i < parent.worker_count ? &parent.workers[i] : NULL;
+	for (w = next_worker(NULL); w != NULL && i > 0; w = next_worker(w))
+		i--;
+	return w;
 }
 
 #define CHILD_NAME 32
@@ -211,9 +129,8 @@ compile_hear(const struct channel *c, struct ipc_compiled *result, int fds[2])
 	return COMPILE_OK;
 }
 
-/* The problems, as they were rendered for people: on the terminal as they are, else line by line.
- */
-static void
+/* On the terminal as they are, else line by line. */
+void
 show_problems(const struct buffer *b)
 {
 	if (b->len == 0)
@@ -291,7 +208,7 @@ as_running(int fd)
 	return merged;
 }
 
-static bool
+bool
 keep_images(const int fds[2], uint32_t rules)
 {
 	void *at = mmap(NULL, sizeof(struct settings), PROT_READ, MAP_SHARED, fds[0], 0);
@@ -318,7 +235,7 @@ keep_images(const int fds[2], uint32_t rules)
 
 /* ---- children ----------------------------------------------------------------------------- */
 
-static bool
+bool
 send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds,
 	unsigned n)
 {
@@ -328,6 +245,8 @@ send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const
 		return false;
 	if (channel_send(&c->channel, type, body, len, fds, n))
 		return true;
+	if ((c->leaving || c->replaced) && errno == EPIPE)
+		return false; /* it has left, and there is nothing more to know */
 	/* It has not read for long, and must not go on without knowing this; its successor is told
 	 * all. */
 	log_error("cannot tell %s, it is ended: %s", child_name(c, name), strerror(errno));
@@ -345,14 +264,20 @@ send_policy(struct child *c, const struct generation *g)
 
 /* ---- counters of rules (daemon/counters.h) ---- */
 
+struct child *
+specialist(enum ipc_role role)
+{
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		if (parent.specialists[i].role == role && !parent.specialists[i].leaving)
+			return &parent.specialists[i];
+	return NULL;
+}
+
 /* NULL: this server has none. */
 static struct child *
 control(void)
 {
-	for (unsigned i = 0; i < parent.specialist_count; i++)
-		if (parent.specialists[i].role == ROLE_CONTROL)
-			return &parent.specialists[i];
-	return NULL;
+	return specialist(ROLE_CONTROL);
 }
 
 /* The same memory for a reader who can neither write to it nor open it again for that. -1: logged. */
@@ -500,12 +425,10 @@ open_audit(void)
 static void
 send_audit_file(int fd, unsigned more)
 {
-	struct ipc_audit_file body = {more, 0};
+	struct ipc_audit_file body = {more, parent.ledger_handed};
 
 	send_to(&parent.ledger, IPC_AUDIT_FILE, &body, sizeof body, &fd, 1);
 }
-
-static struct child *specialist(enum ipc_role role);
 
 /* A file of the ledger for copies (daemon/copies.h); NULL: nothing is copied. */
 static void
@@ -572,7 +495,7 @@ file_taken(void)
 }
 
 /* Told again when the ledger is restarted: it knows which of them are records. */
-static void
+void
 note(struct ipc_note *n)
 {
 	n->number = ++parent.note_count;
@@ -645,6 +568,8 @@ spawn(struct child *c)
 	c->started_ms = now_ms();
 	c->started_wall_ns = clock_wall_ns();
 	c->restart_ms = 0;
+	c->epoch = parent.epoch;
+	c->replaced = false;
 	if (channel_pair(fds) == -1) {
 		log_error("cannot make a channel: %s", strerror(errno));
 		return false;
@@ -691,13 +616,20 @@ plan_restart(struct child *c)
 			    wait);
 }
 
+void
+restart_now(struct child *c)
+{
+	c->quick_deaths = 0;
+	c->restart_ms = now_ms();
+}
+
 static void
 send_grave(struct child *to, const struct grave *g)
 {
 	struct ipc_books body = {g->gone.worker, g->gone.generation};
 
 	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){g->books, g->bell}, 2);
-	if (g->crashed)
+	if (g->told)
 		send_to(to, IPC_WORKER_GONE, &g->gone, sizeof g->gone, NULL, 0);
 }
 
@@ -718,9 +650,9 @@ start_ledger(void)
 	for (unsigned i = 0; i < GRAVES; i++)
 		if (parent.graves[i].books != -1)
 			send_grave(l, &parent.graves[i]);
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].books != -1)
-			send_books(l, &parent.workers[i]);
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		if (w->books != -1)
+			send_books(l, w);
 	for (unsigned i = 0; i < parent.former_count; i++)
 		send_audit_file(parent.former[i].fd, parent.former_count - i);
 	send_audit_file(parent.audit, 0);
@@ -728,12 +660,17 @@ start_ledger(void)
 	return true;
 }
 
+/* The one that came with the worker, be it that both leave. NULL: there is none. */
 static struct child *
-specialist(enum ipc_role role)
+authenticator_of(const struct child *w)
 {
-	for (unsigned i = 0; i < parent.specialist_count; i++)
-		if (parent.specialists[i].role == role)
-			return &parent.specialists[i];
+	for (unsigned i = 0; i < parent.specialist_count; i++) {
+		struct child *a = &parent.specialists[i];
+
+		if (a->role == ROLE_AUTHENTICATOR && !a->leaving && !w->leaving &&
+		    w->epoch == parent.epoch)
+			return a;
+	}
 	return NULL;
 }
 
@@ -741,7 +678,7 @@ specialist(enum ipc_role role)
 static void
 join_authenticator(struct child *w)
 {
-	struct child *a = specialist(ROLE_AUTHENTICATOR);
+	struct child *a = authenticator_of(w);
 	struct ipc_books body = {w->index, w->generation};
 	int fds[2];
 
@@ -769,15 +706,15 @@ show_control(struct child *c)
 	} doors[] = {{{.kind = DOOR_CONTROL}, parent.control},
 		     {{.kind = DOOR_METRICS, .at = parent.metrics_at}, parent.metrics}};
 
-	const struct child *other;
+	struct child *other;
 
 	show_to(c, IPC_TALLY, NULL, 0, parent.tally);
 	show_to(c, IPC_COPY_PAGE, NULL, 0, copies_page());
 	show_vitals(ROLE_PARENT, 0, getpid());
 	for (unsigned i = 0; (other = child_at(i)) != NULL; i++)
 		show_vitals(other->role, other->index, other->pid);
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		show_books(&parent.workers[i]); /* these tell which policies are still named */
+	for (other = next_worker(NULL); other != NULL; other = next_worker(other))
+		show_books(other); /* these tell which policies are still named */
 	for (unsigned i = parent.image_count; i-- > 0;)
 		send_policy(c, &parent.images[i]);
 	for (size_t i = 0; i < sizeof doors / sizeof doors[0]; i++)
@@ -816,13 +753,12 @@ start_specialist(struct child *c)
 	} else
 		send_policy(c, &parent.images[0]);
 	if (c->role == ROLE_AUTHENTICATOR)
-		for (unsigned i = 0; i < parent.worker_count; i++)
-			join_authenticator(&parent.workers[i]);
+		for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+			join_authenticator(w);
 	return true;
 }
 
-/* Those that this configuration wants and that are not there yet. */
-static bool
+bool
 start_specialists(void)
 {
 	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL, ROLE_FORWARDER};
@@ -831,7 +767,8 @@ start_specialists(void)
 		const struct role *r = &roles[all[i]];
 		struct child *c = &parent.specialists[parent.specialist_count];
 
-		if (r->run == NULL || specialist(all[i]) != NULL ||
+		if (r->run == NULL || parent.specialist_count == SPECIALISTS_MAX ||
+		    specialist(all[i]) != NULL ||
 		    (r->wanted != NULL && !r->wanted(parent.settings)))
 			continue;
 		*c = (struct child){.role = all[i], .books = -1, .bell = -1};
@@ -882,7 +819,7 @@ start_worker(struct child *w)
 	return true;
 }
 
-static void
+void
 close_books(struct child *w)
 {
 	if (w->books != -1)
@@ -903,7 +840,7 @@ free_grave(void)
 
 /* The books pass from the worker into a grave; one is free, or it would not have been started. */
 static void
-dig_grave(struct child *w, const struct ipc_worker_gone *gone, bool crashed)
+dig_grave(struct child *w, const struct ipc_worker_gone *gone, bool told)
 {
 	struct grave *g = free_grave();
 
@@ -911,7 +848,7 @@ dig_grave(struct child *w, const struct ipc_worker_gone *gone, bool crashed)
 		close_books(w);
 		return;
 	}
-	*g = (struct grave){*gone, crashed, w->books, w->bell};
+	*g = (struct grave){*gone, told, w->books, w->bell};
 	w->books = w->bell = -1;
 }
 
@@ -943,9 +880,14 @@ tell_death(const struct child *c, int status)
 	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		log_error("%s (pid %d) was ended: it tried a forbidden system call (SIGSYS)",
 			  child_name(c, name), (int)c->pid);
+	else if (c->replaced && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		log_debug("%s (pid %d) was ended for its successor", child_name(c, name),
+			  (int)c->pid);
 	else if (WIFSIGNALED(status))
 		log_error("%s (pid %d) was ended by signal %d (%s)", child_name(c, name),
 			  (int)c->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) == 0 && (c->leaving || c->replaced))
+		log_info("%s (pid %d) has left", child_name(c, name), (int)c->pid);
 	else if (WEXITSTATUS(status) != 0 || !parent.draining)
 		log_error("%s (pid %d) ended with status %d", child_name(c, name), (int)c->pid,
 			  WEXITSTATUS(status));
@@ -958,23 +900,24 @@ static void compile_next(void);
 static void
 all_taken(void)
 {
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].taking)
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		if (w->taking)
 			return;
 	if (control() != NULL && control()->taking) /* it knows who may still order */
 		return;
 	if (parent.revoked > 0)
 		log_notice("the new policy ended %u session%s", parent.revoked,
 			   parent.revoked == 1 ? "" : "s");
-	notify_tell("READY=1");
+	if (parent.rolling == ROLL_NONE) /* else that is told when all is renewed */
+		notify_tell("READY=1");
 	reload_answered();
 }
 
 static bool
 workers_left(void)
 {
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].pid != 0)
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		if (w->pid != 0)
 			return true;
 	return false;
 }
@@ -1033,6 +976,7 @@ worker_died(struct child *w, int status)
 {
 	struct ipc_worker_gone gone = {w->index, w->generation, status};
 	bool clean = parent.draining && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	bool old = w->leaving || w->epoch != parent.epoch; /* others have taken its place */
 
 	tally_present(parent.counts, w->index, false);
 	hits_over(w, UINT32_MAX);
@@ -1047,9 +991,12 @@ worker_died(struct child *w, int status)
 		w->taking = false;
 		all_taken();
 	}
-	if (!parent.draining)
+	if (old)
+		takeover_gone(w);
+	else if (!parent.draining)
 		plan_restart(w);
-	else if (!workers_left()) {
+	takeover_worker_gone();
+	if (parent.draining && !workers_left()) {
 		dismiss_specialists();
 		drain_ledger();
 	}
@@ -1059,6 +1006,10 @@ worker_died(struct child *w, int status)
 static void
 ledger_died(struct child *l, int status)
 {
+	if (l->replaced && !parent.draining) {
+		restart_now(l);
+		return;
+	}
 	if (!parent.draining || (!parent.ledger_draining && !parent.forced)) {
 		plan_restart(l);
 		return;
@@ -1079,6 +1030,22 @@ ledger_died(struct child *l, int status)
 }
 
 static void
+specialist_died(struct child *c)
+{
+	bool taking = c->taking;
+
+	c->taking = false; /* its successor gets the policy at once */
+	if (c->leaving)
+		takeover_gone(c);
+	else if (c->replaced && !parent.draining)
+		restart_now(c);
+	else if (!parent.draining)
+		plan_restart(c);
+	if (taking)
+		all_taken();
+}
+
+static void
 child_died(struct child *c, int status)
 {
 	tell_death(c, status);
@@ -1090,12 +1057,8 @@ child_died(struct child *c, int status)
 		worker_died(c, status);
 	else if (c->role == ROLE_LEDGER)
 		ledger_died(c, status);
-	else if (!parent.draining)
-		plan_restart(c);
-	if (c->taking) { /* its successor gets the policy at once */
-		c->taking = false;
-		all_taken();
-	}
+	else
+		specialist_died(c);
 }
 
 static void
@@ -1122,9 +1085,7 @@ restart_due(void)
 		else
 			log_notice("%s was restarted (pid %d)", child_name(c, name), (int)c->pid);
 	}
-	for (unsigned i = 0; i < parent.worker_count; i++) {
-		struct child *w = &parent.workers[i];
-
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w)) {
 		if (w->restart_ms == 0 || now < w->restart_ms)
 			continue;
 		w->restart_ms = 0;
@@ -1143,6 +1104,33 @@ restart_due(void)
 
 /* ---- reload ------------------------------------------------------------------------------- */
 
+static bool
+stands_in(const struct settings_listener *l, const struct settings *s)
+{
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		const struct settings_listener *other = &s->listeners[i];
+
+		if (!other->retired && strcmp(other->name, l->name) == 0)
+			return addr_equal(&other->at.addr, &l->at.addr) &&
+			       other->at.port == l->at.port && other->optional == l->optional;
+	}
+	return false;
+}
+
+/* The numbers may differ behind a hand-over. */
+static bool
+same_listeners(const struct settings *old, const struct settings *new)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < old->listener_count; i++)
+		count += !old->listeners[i].retired;
+	for (uint32_t i = 0; i < new->listener_count; i++)
+		if (!stands_in(&new->listeners[i], old))
+			return false;
+	return count == new->listener_count;
+}
+
 /* What only a restart can change; said once, in one line. */
 static void
 tell_what_waits(const struct settings *old, int fd)
@@ -1154,8 +1142,7 @@ tell_what_waits(const struct settings *old, int fd)
 	if (new == MAP_FAILED)
 		return;
 	text_init(&t, line, sizeof line);
-	if (old->listener_count != new->listener_count ||
-	    memcmp(old->listeners, new->listeners, sizeof old->listeners) != 0)
+	if (!same_listeners(old, new))
 		text_put(&t, ", listeners");
 	if (old->workers != new->workers)
 		text_put(&t, ", workers");
@@ -1184,7 +1171,7 @@ static void wishes_taking(const struct ipc_compiled *result);
 static void preview_compiled(const struct ipc_compiled *result, const int fds[2]);
 static bool compile_wished(void);
 
-static void
+void
 compile_begin(bool colour)
 {
 	if (!parent.preview)
@@ -1194,6 +1181,10 @@ compile_begin(bool colour)
 		int error = errno;
 
 		parent.compile_pid = 0;
+		if (parent.rolling == ROLL_SETTINGS) {
+			takeover_settings(&(struct ipc_compiled){0}, NULL);
+			return;
+		}
 		if (!parent.preview)
 			notify_tell("READY=1");
 		wishes_failed(&(struct ipc_compiled){0}, error);
@@ -1217,8 +1208,8 @@ reload(void)
 		      isatty(STDERR_FILENO) == 1);
 }
 
-static void
-reload_failed(const struct ipc_compiled *result)
+void
+tell_reload_refused(const struct ipc_compiled *result)
 {
 	struct ipc_note body = {.kind = NOTE_REFUSED};
 
@@ -1228,8 +1219,45 @@ reload_failed(const struct ipc_compiled *result)
 	snprintf(body.text, sizeof body.text, "%u error%s, the old policy stays", result->errors,
 		 result->errors == 1 ? "" : "s");
 	note(&body);
+}
+
+static void
+reload_failed(const struct ipc_compiled *result)
+{
+	tell_reload_refused(result);
 	notify_tell("READY=1");
 	wishes_failed(result, 0);
+}
+
+void
+spread_policy(const struct ipc_compiled *result, const struct settings *old)
+{
+	parent.revoked = 0;
+	parent.reloads_taken++;
+	bind_control_mode(parent.settings);
+	wishes_taking(result);
+	send_policy(&parent.ledger,
+		    &parent.images[0]); /* it must know the rules before it hears of them */
+	if (strcmp(old->audit.file, parent.settings->audit.file) != 0)
+		renew_audit_file();
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		if (parent.specialists[i].pid != 0) {
+			send_policy(&parent.specialists[i], &parent.images[0]);
+			parent.specialists[i].taking = parent.specialists[i].role == ROLE_CONTROL;
+		}
+	if (!start_specialists()) /* those that the old configuration did not want */
+		log_error("not all processes that the new configuration wants could be started");
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		if (w->pid != 0) {
+			send_worker_policy(w, &parent.images[0]);
+			w->taking = true;
+		}
+	log_notice("reloaded '%s': policy %02x%02x%02x%02x%02x%02x, %u rule%s, %u warning%s",
+		   parent.options.path, result->hash[0], result->hash[1], result->hash[2],
+		   result->hash[3], result->hash[4], result->hash[5], result->rules,
+		   result->rules == 1 ? "" : "s", result->warnings,
+		   result->warnings == 1 ? "" : "s");
+	all_taken();
 }
 
 static void
@@ -1250,32 +1278,7 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		reload_failed(result);
 		return;
 	}
-	parent.revoked = 0;
-	parent.reloads_taken++;
-	bind_control_mode(parent.settings);
-	wishes_taking(result);
-	send_policy(&parent.ledger,
-		    &parent.images[0]); /* it must know the rules before it hears of them */
-	if (strcmp(old.audit.file, parent.settings->audit.file) != 0)
-		renew_audit_file();
-	for (unsigned i = 0; i < parent.specialist_count; i++)
-		if (parent.specialists[i].pid != 0) {
-			send_policy(&parent.specialists[i], &parent.images[0]);
-			parent.specialists[i].taking = parent.specialists[i].role == ROLE_CONTROL;
-		}
-	if (!start_specialists()) /* those that the old configuration did not want */
-		log_error("not all processes that the new configuration wants could be started");
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].pid != 0) {
-			send_worker_policy(&parent.workers[i], &parent.images[0]);
-			parent.workers[i].taking = true;
-		}
-	log_notice("reloaded '%s': policy %02x%02x%02x%02x%02x%02x, %u rule%s, %u warning%s",
-		   parent.options.path, result->hash[0], result->hash[1], result->hash[2],
-		   result->hash[3], result->hash[4], result->hash[5], result->rules,
-		   result->rules == 1 ? "" : "s", result->warnings,
-		   result->warnings == 1 ? "" : "s");
-	all_taken();
+	spread_policy(result, &old);
 }
 
 static void
@@ -1305,7 +1308,9 @@ compile_ready(void)
 			close(fds[0]);
 			close(fds[1]);
 		}
-	} else if (r == COMPILE_OK)
+	} else if (parent.rolling == ROLL_SETTINGS)
+		takeover_settings(&result, r == COMPILE_OK ? fds : NULL);
+	else if (r == COMPILE_OK)
 		reload_taken(&result, fds);
 	else
 		reload_failed(&result);
@@ -1318,8 +1323,11 @@ static void
 announce(void)
 {
 	char line[1024], at[ENDPOINT_TEXT];
+	unsigned workers = 0;
 	struct text t;
 
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		workers++;
 	text_init(&t, line, sizeof line);
 	for (uint32_t i = 0; i < parent.bound.listeners.count; i++) {
 		const struct ipc_listener *l = &parent.bound.listeners.list[i];
@@ -1328,8 +1336,7 @@ announce(void)
 		text_putf(&t, "%s%s %s", i > 0 ? ", " : "",
 			  parent.settings->listeners[l->listener].name, at);
 	}
-	log_notice("ready: %u worker%s, listening on %s", parent.worker_count,
-		   parent.worker_count == 1 ? "" : "s", line);
+	log_notice("ready: %u worker%s, listening on %s", workers, workers == 1 ? "" : "s", line);
 	notify_tell("READY=1\nSTATUS=ready");
 	if (parent.options.ready_fd != -1) {
 		char ok = EXIT_CLEAN;
@@ -1405,6 +1412,14 @@ rotate_audit_file(void)
 }
 
 static void
+child_is_ready(struct child *c)
+{
+	c->ready = true;
+	if (c->role == ROLE_LEDGER) /* if it dies from here on, that is why */
+		parent.ledger_handed = false;
+}
+
+static void
 child_ready(struct child *c)
 {
 	static struct message m;
@@ -1425,7 +1440,7 @@ child_ready(struct child *c)
 			return;
 		}
 		if (m.type == IPC_READY)
-			c->ready = true;
+			child_is_ready(c);
 		else if (m.type == IPC_POLICY_TAKEN && c->role != ROLE_LEDGER)
 			policy_taken(c, m.body);
 		else if (m.type == IPC_HITS_ADDED)
@@ -1474,11 +1489,12 @@ drain(bool quickly)
 			parent.ledger.restart_ms = now_ms();
 	}
 	parent.draining = true;
+	handover_stop();
+	takeover_stop();
 	parent.force_ms = parent.stop_signals > 2 ? now_ms() : now_ms() + body.within_ms + SLACK_MS;
-	for (unsigned i = 0; i < parent.worker_count; i++) {
-		parent.workers[i].restart_ms = 0;
-		if (parent.workers[i].pid != 0)
-			send_to(&parent.workers[i], IPC_DRAIN, &body, sizeof body, NULL, 0);
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w)) {
+		w->restart_ms = 0;
+		send_to(w, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 	if (!workers_left()) {
 		dismiss_specialists();
@@ -1489,12 +1505,7 @@ drain(bool quickly)
 /* ---- people's wishes ------------------------------------------------------------------------
  */
 
-/* Who ordered what, and what came of it. */
-static void
-admin(const struct ipc_order *o, bool success, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void
+void
 admin(const struct ipc_order *o, bool success, const char *fmt, ...)
 {
 	struct ipc_note body = {.kind = NOTE_ADMIN, .uid = o->uid, .success = success};
@@ -1517,7 +1528,7 @@ tell_wisher(enum ipc_type type, const void *body, size_t len)
 		send_to(control(), type, body, len, NULL, 0);
 }
 
-static void
+void
 answer_order(const struct ipc_order *o, const struct ipc_answer *a)
 {
 	struct ipc_answer body = *a;
@@ -1546,7 +1557,7 @@ wish_over(struct wish *w)
 	w->state = WISH_NONE;
 }
 
-static struct wish *
+struct wish *
 wish_new(const struct ipc_order *o, enum wish_state state)
 {
 	for (unsigned i = 0; i < WISHES; i++) {
@@ -1613,7 +1624,7 @@ compile_next(void)
 #define PROBLEMS_TOLD (128 * 1024)
 #define PROBLEMS_TOLD_JSON (1024 * 1024) /* longer ones are told as text: half an object is none */
 
-static void
+void
 tell_problems(const struct ipc_order *to, const struct buffer *problems, size_t most)
 {
 	static union {
@@ -1698,10 +1709,9 @@ ask_workers(struct wish *w, enum ipc_type type, const void *body, size_t len, co
 	    unsigned n)
 {
 	w->state = WISH_ASKED;
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (parent.workers[i].ready &&
-		    send_to(&parent.workers[i], type, body, len, fds, n))
-			w->asked |= UINT64_C(1) << i;
+	for (struct child *c = next_worker(NULL); c != NULL; c = next_worker(c))
+		if (c->ready && send_to(c, type, body, len, fds, n))
+			w->asked |= UINT64_C(1) << c->index;
 	if (w->asked == 0)
 		wish_over(w);
 }
@@ -1798,6 +1808,14 @@ order_note(const struct ipc_order *o)
 	admin(o, false, "refused, %s", o->why);
 }
 
+static enum ipc_process_state
+state_of(const struct child *c)
+{
+	if (c->pid == 0)
+		return PROCESS_DOWN;
+	return c->leaving ? PROCESS_LEAVING : c->ready ? PROCESS_READY : PROCESS_STARTING;
+}
+
 static struct ipc_process
 process_of(const struct child *c)
 {
@@ -1805,7 +1823,7 @@ process_of(const struct child *c)
 	    .role = c->role,
 	    .index = c->index,
 	    .pid = c->pid,
-	    .state = c->pid == 0 ? PROCESS_DOWN : c->ready ? PROCESS_READY : PROCESS_STARTING,
+	    .state = state_of(c),
 	    .restarts = c->restarts,
 	    .sandbox = c->pid != 0 ? sandbox_of(c->pid) : 0,
 	    .started_ns = c->started_wall_ns,
@@ -1825,6 +1843,7 @@ state_now(struct ipc_processes *p)
 	p->audit_state = parent.audit_state.state;
 	p->audit_error = parent.audit_state.error;
 	p->draining = parent.draining;
+	p->handovers = parent.epoch;
 	p->count = 1;
 	p->list[0] = (struct ipc_process){.role = ROLE_PARENT,
 					  .pid = getpid(),
@@ -1898,7 +1917,7 @@ take_order(const struct ipc_order *o)
 	    [ORDER_STATUS] = order_status, [ORDER_RELOAD] = order_reload,
 	    [ORDER_PREVIEW] = order_reload, [ORDER_DRAIN] = order_drain,
 	    [ORDER_REOPEN] = order_reopen, [ORDER_KILL] = order_kill,
-	    [ORDER_NOTE] = order_note};
+	    [ORDER_RESTART] = handover_ask, [ORDER_NOTE] = order_note};
 
 	orders[o->what](o);
 }
@@ -1913,7 +1932,7 @@ tell_compile_forbidden(pid_t pid)
 			  (int)pid, call);
 }
 
-static void
+void
 reap(void)
 {
 	struct child *c;
@@ -1921,7 +1940,7 @@ reap(void)
 	int status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (rotate_hook_ended(pid, status))
+		if (rotate_hook_ended(pid, status) || handover_tried(pid, status))
 			continue;
 		if (pid == parent.compile_pid) {
 			tell_compile_forbidden(pid);
@@ -1932,8 +1951,10 @@ reap(void)
 			continue;
 		}
 		for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
-			if (pid == c->pid)
+			if (pid == c->pid) {
 				child_died(c, status);
+				break;
+			}
 	}
 }
 
@@ -1953,6 +1974,9 @@ signal_ready(void)
 		case SIGUSR1:
 			renew_audit_file();
 			break;
+		case SIGUSR2:
+			handover_ask(NULL);
+			break;
 		case SIGINT:
 			drain(parent.options.foreground);
 			break;
@@ -1962,7 +1986,7 @@ signal_ready(void)
 		}
 }
 
-static bool
+bool
 take_signals(void)
 {
 	sigset_t set;
@@ -1971,11 +1995,13 @@ take_signals(void)
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow */
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGUSR2, SIG_DFL); /* was ignored: one that is new already need not be renewed */
 	parent.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return parent.signals != -1;
 }
@@ -2003,6 +2029,9 @@ wait_ms(int64_t until)
 
 	if (parent.force_ms != 0 && (next == 0 || parent.force_ms < next))
 		next = parent.force_ms;
+	if (parent.rolling == ROLL_WORKERS && parent.rolling_until_ms != 0 &&
+	    (next == 0 || parent.rolling_until_ms < next))
+		next = parent.rolling_until_ms;
 	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
 		if (c->restart_ms != 0 && (next == 0 || c->restart_ms < next))
 			next = c->restart_ms;
@@ -2015,14 +2044,16 @@ wait_ms(int64_t until)
 static void
 round_once(int64_t until)
 {
-	struct pollfd fds[CHILDREN_MAX + 2];
-	struct child *of[CHILDREN_MAX + 2] = {NULL};
+	struct pollfd fds[CHILDREN_MAX + 4];
+	struct child *of[CHILDREN_MAX + 4] = {NULL};
 	struct child *c;
 	unsigned n = 0;
 
 	fds[n++] = (struct pollfd){.fd = parent.signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = parent.compile_pid != 0 ? parent.compile.fd : -1,
 				   .events = POLLIN};
+	handover_watch(fds + n);
+	n += 2;
 	/* A child that is gone is told by SIGCHLD: its closed channel must not keep us awake. */
 	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
 		if (c->pid != 0) {
@@ -2033,14 +2064,16 @@ round_once(int64_t until)
 		log_error("cannot poll: %s", strerror(errno));
 		return;
 	}
-	for (unsigned i = 2; i < n; i++)
+	for (unsigned i = 4; i < n; i++)
 		if ((fds[i].revents & POLLIN) != 0)
 			child_ready(of[i]);
 	if (parent.compile_pid != 0 && parent.compile.fd != -1 && fds[1].revents != 0)
 		compile_ready();
 	signal_ready();
 	restart_due();
+	takeover_turn();
 	tell_changes();
+	handover_turn(fds + 2);
 	if (parent.force_ms != 0 && now_ms() >= parent.force_ms)
 		force();
 }
@@ -2052,6 +2085,30 @@ processors(void)
 	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 
 	return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
+}
+
+unsigned
+workers_wanted(const struct settings *s)
+{
+	unsigned n = s->workers != 0 ? s->workers : processors();
+
+	return n < WORKERS_MAX ? n : WORKERS_MAX;
+}
+
+void
+add_worker(unsigned index)
+{
+	struct child *w = &parent.workers[index];
+
+	w->role = ROLE_WORKER;
+	w->index = index;
+	w->used = true;
+	w->epoch = parent.epoch;
+	w->books = w->bell = w->channel.fd = -1;
+	if (start_worker(w))
+		return;
+	close_books(w);
+	plan_restart(w);
 }
 
 static bool
@@ -2088,18 +2145,8 @@ start_children(void)
 	parent.ledger.channel.fd = -1;
 	if (!start_ledger() || !start_specialists())
 		return false;
-	parent.worker_count =
-	    parent.settings->workers != 0 ? parent.settings->workers : processors();
-	if (parent.worker_count > WORKERS_MAX)
-		parent.worker_count = WORKERS_MAX;
-	for (unsigned i = 0; i < parent.worker_count; i++) {
-		parent.workers[i] =
-		    (struct child){.role = ROLE_WORKER, .index = i, .books = -1, .bell = -1};
-		parent.workers[i].channel.fd = -1;
-	}
-	for (unsigned i = 0; i < parent.worker_count; i++)
-		if (!start_worker(&parent.workers[i]))
-			return false;
+	for (unsigned i = 0; i < workers_wanted(parent.settings); i++)
+		add_worker(i);
 	return wait_ready();
 }
 
@@ -2142,7 +2189,8 @@ ended(void)
 	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
 		if (c->pid != 0)
 			return false;
-	return parent.draining && parent.ledger.restart_ms == 0 && parent.compile_pid == 0;
+	return parent.draining && parent.ledger.restart_ms == 0 && parent.compile_pid == 0 &&
+	       !handover_tries();
 }
 
 static bool
@@ -2156,7 +2204,7 @@ bind_doors(void)
 }
 
 /* Once all that needs rights is bound and opened. */
-static bool
+bool
 confine(void)
 {
 	if (!parent.options.sandbox_given)
@@ -2165,12 +2213,42 @@ confine(void)
 	return sandbox_enter(SANDBOX_PARENT);
 }
 
+static int
+run_until_end(void)
+{
+	while (!ended())
+		round_once(0);
+	bind_control_remove();
+	log_notice("stopped");
+	return parent.status;
+}
+
+/* We were a server before, of another program perhaps. */
+static int
+go_on(void)
+{
+	if (!handover_take())
+		return EXIT_CANNOT_START;
+	if (!parent.options.foreground)
+		log_open("parent", false, log_most());
+	privileges_descriptors();
+	if (!take_signals()) {
+		log_error("cannot take signals: %s", strerror(errno));
+		return EXIT_CANNOT_START;
+	}
+	takeover_begin();
+	return run_until_end();
+}
+
 int
 parent_run(const struct parent_options *o)
 {
 	struct ipc_compiled result;
 	int fds[2];
 
+	if (handover_received())
+		return go_on();
+	signal(SIGUSR2, SIG_IGN);
 	parent.options = *o;
 	if (!sandbox_open())
 		return EXIT_CANNOT_START;
@@ -2198,9 +2276,5 @@ parent_run(const struct parent_options *o)
 		return fail(EXIT_CANNOT_START);
 	if (!parent.draining)
 		announce();
-	while (!ended())
-		round_once(0);
-	bind_control_remove();
-	log_notice("stopped");
-	return parent.status;
+	return run_until_end();
 }

@@ -1,6 +1,6 @@
 /*
  * daemon/rotate.c - see daemon/rotate.h. The parent, which has the right to the folder; does not
- * block, and is the only home of execve.
+ * block, and is the home of execve.
  */
 #include "config.h"
 
@@ -22,7 +22,6 @@
 #include "privileges.h"
 
 #define NAMES_TRIED 99
-#define HOOKS 64
 #define HOOK_SECONDS 3600
 
 /* ---- the name ----------------------------------------------------------------------------- */
@@ -101,13 +100,8 @@ rotate_away(const char *path, int fd, char name[ROTATE_NAME])
 
 /* ---- the hook ----------------------------------------------------------------------------- */
 
-struct errand {
-	char program[ROTATE_NAME], file[ROTATE_NAME];
-	bool foreground;
-};
-
 static struct {
-	struct errand *waiting[HOOKS];
+	struct rotate_errand *waiting[ROTATE_HOOKS];
 	unsigned count; /* the first one runs if pid is not 0 */
 	pid_t pid;
 } hooks;
@@ -133,7 +127,7 @@ is_ours(const char *program)
 
 /* In the child. */
 static void
-run(struct errand *e)
+run(struct rotate_errand *e)
 {
 	char *argv[] = {e->program, e->file, NULL};
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -168,7 +162,7 @@ drop_first(void)
 
 /* False: it cannot be. */
 static bool
-start(struct errand *e)
+start(struct rotate_errand *e)
 {
 	pid_t pid;
 
@@ -196,7 +190,7 @@ start_next(void)
 void
 rotate_hook(const char *program, const char *file, bool foreground)
 {
-	struct errand *e = hooks.count < HOOKS ? malloc(sizeof *e) : NULL;
+	struct rotate_errand *e = hooks.count < ROTATE_HOOKS ? malloc(sizeof *e) : NULL;
 
 	if (e == NULL) {
 		log_error("audit.rotate-hook is behind: '%s' is left as it is", file);
@@ -206,6 +200,29 @@ rotate_hook(const char *program, const char *file, bool foreground)
 	snprintf(e->file, sizeof e->file, "%s", file);
 	e->foreground = foreground;
 	hooks.waiting[hooks.count++] = e;
+	start_next();
+}
+
+void
+rotate_bequeath(struct rotate_legacy *to)
+{
+	to->pid = hooks.pid;
+	to->count = hooks.count;
+	for (unsigned i = 0; i < hooks.count; i++)
+		to->waiting[i] = *hooks.waiting[i];
+}
+
+void
+rotate_adopt(const struct rotate_legacy *from)
+{
+	struct rotate_errand *e;
+
+	for (unsigned i = 0; i < from->count && i < ROTATE_HOOKS; i++)
+		if ((e = malloc(sizeof *e)) != NULL) {
+			*e = from->waiting[i];
+			hooks.waiting[hooks.count++] = e;
+		}
+	hooks.pid = hooks.count > 0 ? from->pid : 0;
 	start_next();
 }
 

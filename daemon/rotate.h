@@ -25,6 +25,19 @@ bool rotate_away(const char *path, int fd, char name[ROTATE_NAME]);
  * logged if that is not well.
  */
 void rotate_hook(const char *program, const char *file, bool foreground);
+/* What runs and what waits, for the program that takes over (daemon/handover.h). */
+#define ROTATE_HOOKS 64
+struct rotate_errand {
+	char program[ROTATE_NAME], file[ROTATE_NAME];
+	bool foreground;
+};
+struct rotate_legacy {
+	pid_t pid; /* of the first one; 0: it does not run */
+	unsigned count;
+	struct rotate_errand waiting[ROTATE_HOOKS];
+};
+void rotate_bequeath(struct rotate_legacy *to);
+void rotate_adopt(const struct rotate_legacy *from);
 /* True: it was the hook; the next one may have been started. */
 bool rotate_hook_ended(pid_t pid, int status);
 

@@ -26,9 +26,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/form.h"
 #include "base/log.h"
 #include "sandbox_calls.h"
 
@@ -44,6 +46,9 @@ struct seat {
 
 static struct {
 	struct seat *page; /* NULL: not opened */
+	int memfd;
+	uint64_t filter; /* that the parent has, see sandbox_legacy; 0: none */
+	uint32_t legacy; /* IPC_SANDBOX_ bits that were in force before it was executed anew */
 	enum settings_sandbox mode;
 	bool seccomp;
 	int landlock; /* the kernel's ABI; 0: it has none */
@@ -492,13 +497,16 @@ shut(const struct sandbox_rules *r)
 
 /* ---- all of it ------------------------------------------------------------------------------ */
 
-bool
-sandbox_open(void)
+#define PAGE_BYTES (SEATS * sizeof(struct seat))
+
+static bool
+open_page(int memfd)
 {
 	static const uint32_t trap = SECCOMP_RET_TRAP;
 
-	box.page = mmap(NULL, SEATS * sizeof *box.page, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	box.memfd = memfd;
+	box.page = memfd != -1 ? mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0)
+			       : MAP_FAILED;
 	if (box.page == MAP_FAILED) {
 		box.page = NULL;
 		log_error("no memory for the sandbox: %s", strerror(errno));
@@ -507,6 +515,50 @@ sandbox_open(void)
 	box.seccomp = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &trap) == 0;
 	box.landlock = landlock_abi();
 	return true;
+}
+
+bool
+sandbox_open(void)
+{
+	int fd = memfd_create("sandbox", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd != -1 && (ftruncate(fd, PAGE_BYTES) == -1 ||
+			 fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)) {
+		close(fd);
+		fd = -1;
+	}
+	return open_page(fd);
+}
+
+struct sandbox_legacy
+sandbox_legacy(void)
+{
+	return (struct sandbox_legacy){box.memfd, sandbox_of(getpid()), box.filter};
+}
+
+bool
+sandbox_adopt(const struct sandbox_legacy *l)
+{
+	struct stat st;
+
+	if (fstat(l->page, &st) == -1 || st.st_size != PAGE_BYTES) {
+		log_error("the sandbox's page that was handed over is none");
+		return false;
+	}
+	box.filter = l->filter;
+	box.legacy = l->state;
+	return open_page(l->page);
+}
+
+uint64_t
+sandbox_form(void)
+{
+	uint64_t form = form_add(FORM_BEGIN, SEATS);
+
+	form = form_add(form, sizeof(struct seat));
+	form = form_add(form, offsetof(struct seat, state));
+	form = form_add(form, offsetof(struct seat, forbidden));
+	return form_add(form, SANDBOX_PROFILES);
 }
 
 void
@@ -568,6 +620,32 @@ can_filter(const struct sandbox_rules *r)
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
 }
 
+/* The parent's list and what becomes of a call that stands there. */
+static uint64_t
+filter_of(const struct sandbox_rules *r)
+{
+	uint64_t form = form_add(FORM_BEGIN, box.mode);
+
+	for (const int *call = r->calls[0]; *call != SANDBOX_END; call++)
+		form = form_add(form, (uint64_t)(int64_t)*call);
+	return form;
+}
+
+/* An error, 0: the filter is in force, be it that it was already. */
+static int
+load_once(enum sandbox_profile profile, const struct sandbox_rules *r)
+{
+	int error;
+
+	if (profile != SANDBOX_PARENT)
+		return load(r);
+	if (box.filter == filter_of(r))
+		return 0;
+	if ((error = load(r)) == 0)
+		box.filter = filter_of(r);
+	return error;
+}
+
 static uint32_t
 seccomp_bit(void)
 {
@@ -597,12 +675,14 @@ sandbox_enter(enum sandbox_profile profile)
 		if (error == 0 && can_filter(r)) {
 			/* the filter of the parent is theirs already: one is enough */
 			if (profile != SANDBOX_NURSERY && profile != SANDBOX_CHECKER_PAM &&
-			    (!catch_forbidden() || (error = load(r)) != 0))
+			    (!catch_forbidden() || (error = load_once(profile, r)) != 0))
 				log_error("cannot confine by seccomp: %s", strerror(error));
 			else
 				state |= seccomp_bit();
 		}
 	}
+	if (profile == SANDBOX_PARENT && box.filter != 0) /* the setting cannot take it away */
+		state |= box.legacy & (IPC_SANDBOX_SECCOMP | IPC_SANDBOX_SECCOMP_LOG);
 	if (box.own != NULL)
 		box.own->state = state | rights_now();
 	return error == 0;

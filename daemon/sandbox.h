@@ -39,6 +39,19 @@ enum sandbox_profile {
  * logged. Before this, sandbox_enter does nothing.
  */
 bool sandbox_open(void);
+/*
+ * The same in a parent that was executed anew (daemon/handover.h): the page is the one of before, and the filter of before
+ * is in force as long as this process lives, so the like of it is not loaded again; without a limit to what is put one
+ * upon the other, the kernel would refuse it some day.
+ */
+struct sandbox_legacy {
+	int page;	 /* memfd */
+	uint32_t state;	 /* IPC_SANDBOX_ bits */
+	uint64_t filter; /* identifies it; 0: none */
+};
+struct sandbox_legacy sandbox_legacy(void); /* to hand over; the descriptor stays ours */
+bool sandbox_adopt(const struct sandbox_legacy *l); /* instead of sandbox_open. False: logged */
+uint64_t sandbox_form(void);			    /* base/form.h */
 /* From here on; children inherit it. On until told. */
 void sandbox_mode(enum settings_sandbox mode);
 /* What this kernel lacks is logged as a warning; in the parent, once. */

@@ -52,7 +52,7 @@ static struct {
 	struct timer locals_timer, drain_timer, beat_timer;
 	int64_t beat_due_ms;
 	struct image settings, policy;
-	bool resolver, started, draining, over, orphan;
+	bool resolver, started, draining, leaving, over, orphan;
 	int status;
 } worker;
 
@@ -196,6 +196,18 @@ drain(uint32_t within_ms)
 	if (within_ms == 0)
 		drain_over(NULL);
 	else
+		timer_set(&worker.drain_timer, loop_now() + within_ms, drain_over);
+}
+
+/* Others take the clients from here on; ours stay as long as they like, or as they may. */
+static void
+leave(uint32_t within_ms)
+{
+	worker.leaving = true;
+	tally_present(walk.tally, worker.index, false);
+	for (unsigned i = 0; i < worker.listener_count; i++)
+		listen_leave(&worker.listeners[i]);
+	if (within_ms != 0)
 		timer_set(&worker.drain_timer, loop_now() + within_ms, drain_over);
 }
 
@@ -411,6 +423,15 @@ on_drain(const struct message *m)
 }
 
 static void
+on_leave(const struct message *m)
+{
+	const struct ipc_leave *body = m->body;
+
+	if (worker.started && !worker.leaving && !worker.draining)
+		leave(body->within_ms);
+}
+
+static void
 on_kill(const struct message *m)
 {
 	sweep_kill(&worker.channel, m->body);
@@ -429,7 +450,7 @@ crowd(bool crowded)
 {
 	bool elsewhere = tally_full(walk.tally, worker.index, crowded);
 
-	for (unsigned i = 0; i < worker.listener_count && !worker.draining; i++) {
+	for (unsigned i = 0; i < worker.listener_count && !worker.draining && !worker.leaving; i++) {
 		struct listener *l = &worker.listeners[i];
 
 		if (crowded && elsewhere)
@@ -498,6 +519,7 @@ static const struct {
 } messages[] = {
     {IPC_BOOKS, on_books},   {IPC_QUOTAS, on_quotas},   {IPC_TALLY, on_tally}, {IPC_LISTENERS, on_listeners},
     {IPC_POLICY, on_policy}, {IPC_START, on_start}, {IPC_DRAIN, on_drain},
+    {IPC_LEAVE, on_leave},
     {IPC_AUTH_CHANNEL, on_auth_channel},
     {IPC_KILL, on_kill},     {IPC_PREVIEW, on_preview},
 };
@@ -586,7 +608,7 @@ worker_run(int channel, unsigned index)
 		log_error("cannot set up the event loop: %s", strerror(errno));
 		return 1;
 	}
-	while (!worker.over && !(worker.draining && walk.sessions == NULL))
+	while (!worker.over && !((worker.draining || worker.leaving) && walk.sessions == NULL))
 		loop_round(-1);
 	if (worker.orphan && walk.books != NULL)
 		last_word();

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/form.h"
 #include "rules/image.h"
 
 /*
@@ -85,6 +86,17 @@ frame_valid(const struct image_header *h, size_t len)
 			return false;
 	}
 	return true;
+}
+
+uint64_t
+policy_form(void)
+{
+	uint64_t form = form_add(FORM_BEGIN, IMAGE_FORMAT);
+
+	form = form_add(form, sizeof(struct image_header));
+	for (unsigned s = 0; s < SECTION_COUNT; s++)
+		form = form_add(form, image_element_size(s));
+	return form;
 }
 
 static const void *

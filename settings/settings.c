@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/form.h"
 #include "base/name.h"
 #include "base/text.h"
 #include "settings/value.h"
@@ -33,6 +34,26 @@ settings_defaults(struct settings *s)
 		if (!(row->flags & SETTING_SECTION) && strchr(row->name, '*') == NULL)
 			value_default(&to, row, (unsigned char *)s);
 	}
+}
+
+uint64_t
+settings_form(void)
+{
+	const size_t sizes[] = {SETTINGS_VERSION, sizeof(struct settings),
+				sizeof(struct settings_listener),
+				offsetof(struct settings_listener, at),
+				offsetof(struct settings_listener, optional),
+				offsetof(struct settings, listeners)};
+	uint64_t form = FORM_BEGIN;
+
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		form = form_add(form, sizes[i]);
+	for (unsigned i = 0; i < settings_table_count; i++) {
+		form = form_add_text(form, settings_table[i].name);
+		form = form_add(form, settings_table[i].type);
+		form = form_add(form, settings_table[i].at);
+	}
+	return form;
 }
 
 bool

@@ -63,6 +63,9 @@ const struct setting settings_table[] = {
      "of a UDP association without a datagram"},
     {"timeouts.drain", SETTING_TIME_MS, AT(timeouts.drain), 0, "30 s", 0, DAY, 0, NULL,
      "for sessions to end by themselves when the server stops"},
+    {"timeouts.handover", SETTING_TIME_MS, AT(timeouts.handover), 0, "1 h", 10, 30 * DAY,
+     SETTING_NONE, NULL,
+     "for the sessions of the old workers to end behind a restart without interruption; \"none\": no limit"},
 
     {"limits.sessions", SETTING_COUNT, AT(limits.sessions), 0, "100000", 1, 10 * MILLION, 0, NULL,
      "sessions in all"},

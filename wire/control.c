@@ -19,6 +19,7 @@ const struct control_row control_commands[CONTROL_COMMANDS] = {
     [CONTROL_REOPEN] = {"reopen", true, 0},
     [CONTROL_METRICS] = {"metrics", false, F(OPENMETRICS)},
     [CONTROL_TOP] = {"top", false, F(SORT) | F(LIMIT)},
+    [CONTROL_RESTART] = {"restart", true, 0},
 };
 
 enum kind { STRING, NUMBER, SWITCH };

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "base/form.h"
+
 #define P (1 << ROLE_PARENT)
 #define W (1 << ROLE_WORKER)
 #define L (1 << ROLE_LEDGER)
@@ -31,6 +33,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_POLICY] = {"policy", P, W | L | A | K | F, ONE(ipc_policy), 2, 3},
     [IPC_START] = {"start", P, W, EMPTY, 0, 0},
     [IPC_DRAIN] = {"drain", P, W | L | A | K | F, ONE(ipc_drain), 0, 0},
+    [IPC_LEAVE] = {"leave", P, W | K, ONE(ipc_leave), 0, 0},
     [IPC_WORKER_GONE] = {"worker-gone", P, L | K, ONE(ipc_worker_gone), 0, 0},
     [IPC_AUDIT_FILE] = {"audit-file", P, L, ONE(ipc_audit_file), 1, 1},
     [IPC_HITS_STORE] = {"hits-store", P, K, ONE(ipc_hits_store), 2, 2},
@@ -80,6 +83,24 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_TEXT, 0, 0},
     [IPC_PROBLEMS_JSON] = {"problems-json", C, P, 1, IPC_MAX_TEXT, 0, 0},
 };
+
+uint64_t
+ipc_form(void)
+{
+	uint64_t form = form_add(FORM_BEGIN, IPC_FORM);
+
+	form = form_add(form, ROLE_COUNT);
+	form = form_add(form, sizeof(struct ipc_head));
+	for (int i = 0; i < IPC_TYPE_COUNT; i++) {
+		const struct ipc_rule *r = &ipc_table[i];
+
+		form = form_add_text(form, r->word);
+		form = form_add(form, (uint64_t)r->from << 8 | r->to);
+		form = form_add(form, (uint64_t)r->min << 32 | r->max);
+		form = form_add(form, (uint64_t)r->min_fds << 8 | r->max_fds);
+	}
+	return form;
+}
 
 size_t
 ipc_listeners_length(uint32_t count)

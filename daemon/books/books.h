@@ -113,6 +113,8 @@ struct books; /* mapped view, one in each process */
 /* Parent: a memfd sized for `sessions` live ones (sparse; only used pages cost), of fixed size for good.
  * session_seed: anything random; where the serial numbers start. -1 and errno on error. */
 int books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t session_seed);
+/* What these books look like (base/form.h). */
+uint64_t books_form(void);
 /* Map it. bell: eventfd to ring the ledger's bell (worker) or to wait on (ledger); not owned. NULL: not books. */
 struct books *books_map(int fd, int bell);
 /* The same for reading only, of a descriptor that allows no more: control looks at cards and counters with

@@ -19,9 +19,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/form.h"
 #include "base/log.h"
 #include "books/record.h"
 
+#define DESK_FORM 1 /* raised when what stands on it means something else in the same place */
 #define WAIT_MS 250 /* for a file that takes nothing at the moment */
 
 struct shared {
@@ -41,6 +43,34 @@ struct desk {
 	struct shared *on;
 	int file;
 };
+
+uint64_t
+desk_form(void)
+{
+	const size_t sizes[] = {DESK_FORM,
+				DESK_BYTES,
+				sizeof(struct shared),
+				sizeof(struct desk_facts),
+				sizeof(struct desk_effect),
+				sizeof(struct chain),
+				sizeof(struct chain_mark),
+				offsetof(struct shared, effect),
+				offsetof(struct shared, before),
+				offsetof(struct shared, len),
+				offsetof(struct shared, base),
+				offsetof(struct desk_facts, chain),
+				offsetof(struct desk_facts, dropped),
+				offsetof(struct desk_facts, suspended_ns),
+				offsetof(struct desk_facts, mark),
+				offsetof(struct desk_effect, chain),
+				offsetof(struct desk_effect, note_told),
+				offsetof(struct desk_effect, position)};
+	uint64_t form = FORM_BEGIN;
+
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		form = form_add(form, sizes[i]);
+	return form;
+}
 
 int
 desk_create(void)

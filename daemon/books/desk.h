@@ -53,6 +53,7 @@ struct desk_facts {
 struct desk;
 
 int desk_create(void);		/* memfd, -1 and errno */
+uint64_t desk_form(void);	/* base/form.h */
 struct desk *desk_map(int fd);	/* NULL: not one, or no memory */
 void desk_unmap(struct desk *d); /* closes the file */
 struct desk_facts *desk_facts(struct desk *d);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/form.h"
 #include "rules/rules.h"
 
 #define HITS_MAGIC 0x4869747330303100u
@@ -43,6 +44,16 @@ static size_t
 bytes_of(uint32_t rules)
 {
 	return HEAD_BYTES + ((size_t)rules + BUILTIN) * sizeof(struct row);
+}
+
+uint64_t
+hits_form(void)
+{
+	uint64_t form = form_add(FORM_BEGIN, HITS_MAGIC);
+
+	form = form_add(form, sizeof(struct head));
+	form = form_add(form, sizeof(struct row));
+	return form_add(form, bytes_of(1000));
 }
 
 int

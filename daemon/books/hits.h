@@ -21,6 +21,7 @@ struct hits_count {
 
 /* A memfd for a policy of so many rules, sparse, of fixed size for good; -1 and errno. */
 int hits_create(uint32_t rules);
+uint64_t hits_form(void); /* base/form.h */
 /* NULL: not such a memory. The view that is not writable is the reader's. */
 struct hits *hits_map(int fd, bool writable);
 void hits_unmap(struct hits *h);

@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/form.h"
+
 #define QUOTA_MAGIC 0x51756f7461303100u
 #define PAGE 4096u
 #define WINDOW 16u
@@ -65,6 +67,18 @@ slots_for(uint64_t want)
 	while (slots < want && slots < MOST_SLOTS)
 		slots <<= 1;
 	return slots;
+}
+
+uint64_t
+quota_form(void)
+{
+	const size_t sizes[] = {QUOTA_MAGIC,	     PAGE,	 WINDOW, COUNT_BITS, QUOTA_DOWN,
+				sizeof(struct head), sizeof(struct bucket)};
+	uint64_t form = FORM_BEGIN;
+
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		form = form_add(form, sizes[i]);
+	return form;
 }
 
 int

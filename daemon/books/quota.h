@@ -17,6 +17,7 @@
 struct quotas;
 
 int quota_create(uint32_t sessions); /* memfd, -1 and errno. sessions: that live at a time; 0: any */
+uint64_t quota_form(void);	     /* base/form.h */
 struct quotas *quota_map(int fd);    /* NULL: not such a memory */
 void quota_unmap(struct quotas *q);
 

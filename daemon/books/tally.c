@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/form.h"
+
 #define TALLY_MAGIC 0x54616c6c79303100u
 #define PAGE 4096u
 #define LINE 64
@@ -73,6 +75,25 @@ tally_create(uint32_t sessions)
 	close(fd);
 	errno = error;
 	return -1;
+}
+
+uint64_t
+tally_form(void)
+{
+	const size_t sizes[] = {TALLY_MAGIC,
+				PAGE,
+				WINDOW,
+				COUNT_BITS,
+				TALLY_PRIMARIES,
+				sizeof(struct tally_head),
+				offsetof(struct tally_head, sessions),
+				offsetof(struct tally_head, present),
+				offsetof(struct tally_head, load)};
+	uint64_t form = FORM_BEGIN;
+
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		form = form_add(form, sizes[i]);
+	return form;
 }
 
 static struct tally *

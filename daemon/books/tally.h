@@ -19,6 +19,7 @@
 struct tally;
 
 int tally_create(uint32_t sessions); /* memfd, -1 and errno */
+uint64_t tally_form(void); /* base/form.h */
 struct tally *tally_map(int fd);
 struct tally *tally_view(int fd); /* for reading only */
 void tally_unmap(struct tally *t);

@@ -12,6 +12,7 @@
 
 #define BATCH_MOST 8 /* small: the other workers shall have their share */
 #define FILLED_GROW 8
+#define LEFT_MOST 4096 /* while so many wait, the others are told of more */
 
 static int reserve = -1;
 
@@ -42,6 +43,27 @@ refuse_one(struct listener *l)
 	listen_reserve();
 }
 
+/* False: nobody waits, or there is no place for him. */
+static bool
+take_one(struct listener *l)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+	struct endpoint client;
+	int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd == -1) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			refuse_one(l);
+		return errno == ECONNABORTED || errno == EINTR;
+	}
+	if (conn_endpoint(&ss, &client))
+		l->arrived(l, fd, &client);
+	else
+		close(fd);
+	return true;
+}
+
 static void
 acceptable(struct watch *w, uint32_t events)
 {
@@ -56,28 +78,12 @@ acceptable(struct watch *w, uint32_t events)
 		l->batch = batch * 2;
 		l->filled = 0;
 	}
-	for (; taken < batch && l->watch.fd != -1; taken++) {
-		struct sockaddr_storage ss;
-		socklen_t len = sizeof ss;
-		struct endpoint client;
-		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd == -1) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-			    errno == ENOMEM)
-				refuse_one(l);
-			else if (errno == ECONNABORTED || errno == EINTR)
-				continue;
+	for (; taken < batch && l->watch.fd != -1; taken++)
+		if (!take_one(l)) {
 			l->batch = taken > 1 ? taken : 1;
 			l->filled = 0;
 			return;
 		}
-		if (!conn_endpoint(&ss, &client)) {
-			close(fd);
-			continue;
-		}
-		l->arrived(l, fd, &client);
-	}
 }
 
 int
@@ -104,6 +110,17 @@ listen_yield(struct listener *l)
 	watch_remove(&l->watch);
 	if (watch_add(&l->watch, l->fd, EPOLLIN | EPOLLEXCLUSIVE, acceptable) == -1)
 		l->watch.fd = -1; /* no memory: the next listen_start tries again */
+}
+
+void
+listen_leave(struct listener *l)
+{
+	unsigned left = l->watch.fd != -1 ? LEFT_MOST : 0;
+
+	watch_remove(&l->watch);
+	while (left > 0 && take_one(l))
+		left--;
+	listen_close(l);
 }
 
 void

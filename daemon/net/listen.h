@@ -28,6 +28,11 @@ int listen_start(struct listener *l);
 void listen_pause(struct listener *l);
 /* Goes to the end of the workers that wait: another is asked first for the next client. */
 void listen_yield(struct listener *l);
+/*
+ * As listen_close, but who had come by then is taken: the kernel has told of him here and tells no other of those that
+ * wait on the same socket.
+ */
+void listen_leave(struct listener *l);
 void listen_close(struct listener *l);
 /* A descriptor kept in reserve, so that there is always one to refuse with. */
 bool listen_reserve(void);

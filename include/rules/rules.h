@@ -119,6 +119,8 @@ struct policy *policy_open(const void *image, size_t len);
  */
 struct policy *policy_open_sealed(const void *image, size_t len);
 void policy_close(struct policy *p); /* frees scratch, not the image */
+/* What images of this program look like (base/form.h). */
+uint64_t policy_form(void);
 
 const char *policy_name(const struct policy *p);	/* policy.name or "" */
 const uint8_t *policy_hash(const struct policy *p);	/* SHA-256, 32 bytes: the identity in every record */

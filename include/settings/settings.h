@@ -27,6 +27,7 @@ struct settings_listener {
 	char name[SETTINGS_NAME];
 	struct endpoint at; /* port 0: the kernel chooses (tests); wildcard allowed */
 	bool optional;	    /* cannot be bound: a warning, not an error */
+	bool retired; /* not a setting: closed by a hand-over, kept for sessions that came in by it (by the parent) */
 };
 
 enum settings_sync { SYNC_NONE, SYNC_CHECKPOINT, SYNC_BATCH };
@@ -68,8 +69,8 @@ struct settings {
 		struct addr addresses[SETTINGS_LIST];
 	} egress;
 
-	struct { /* milliseconds; 0: no limit (idle only) */
-		uint32_t handshake, connect, bind, idle, udp_idle, drain;
+	struct { /* milliseconds; 0: no limit (idle and handover only) */
+		uint32_t handshake, connect, bind, idle, udp_idle, drain, handover;
 	} timeouts;
 
 	struct { /* counts; 0: no limit (per-source only) */
@@ -159,6 +160,8 @@ const char *const *settings_words(void);
 /* As it was written: "tcp:192.0.2.7:6514". */
 #define SETTINGS_COPY_TEXT (SETTINGS_SOCKET + 8)
 void settings_copy_text(const struct settings_copy *c, char out[SETTINGS_COPY_TEXT]);
+/* What the value looks like (base/form.h). */
+uint64_t settings_form(void);
 /* A mapped image is what this build wrote. */
 bool settings_valid(const void *image, size_t len);
 /* The words of POLICY.md's "Quantities": "30 s", "1 GiB". False: not one. */

@@ -15,6 +15,8 @@
 
 #include "base/addr.h"
 
+#define IPC_FORM 1 /* raised when a body means something else in the same bytes */
+
 enum ipc_role {
 	ROLE_PARENT, ROLE_WORKER, ROLE_LEDGER, ROLE_COMPILE, ROLE_AUTHENTICATOR, ROLE_CONTROL,
 	ROLE_FORWARDER, /* sends copies of the ledger */
@@ -35,7 +37,10 @@ enum ipc_type {
 			   * it counts under this policy (books/hits.h). worker, ledger, authenticator, control, forwarder */
 	IPC_START,	  /* empty: begin accepting. worker */
 	IPC_DRAIN,	  /* ipc_drain: stop accepting, end all at the deadline, then exit 0. worker, ledger */
-	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash; control: forget them */
+	IPC_LEAVE,	  /* ipc_leave: take no more clients, go on with those that are there, exit 0 behind the last. worker,
+			   * control */
+	IPC_WORKER_GONE,  /* ipc_worker_gone. ledger: end its open sessions with worker-crash, unless it ended well; control:
+			   * forget them */
 	IPC_AUDIT_FILE,	  /* ipc_audit_file; 1 fd, opened O_APPEND by the parent. ledger */
 	/* parent -> control */
 	IPC_HITS_STORE,	  /* ipc_hits_store; 2 fds: the two files of books/hits_book.h, or memfds. Before any IPC_HITS */
@@ -116,9 +121,10 @@ struct ipc_copy_done { uint64_t number; };
 struct ipc_vitals { uint32_t role, index; };
 struct ipc_policy_taken { uint32_t generation; uint32_t revoked; };
 struct ipc_drain { uint32_t within_ms; };
+struct ipc_leave { uint32_t within_ms; /* then the rest ends; 0: no limit */ };
 struct ipc_worker_gone { uint32_t worker; uint32_t generation; int32_t status; /* wait status */ };
 /* A ledger that is restarted gets all files that its predecessor may have written to, oldest first. */
-struct ipc_audit_file { uint32_t more; /* follow at once */ uint32_t reserved; };
+struct ipc_audit_file { uint32_t more; /* follow at once */ uint32_t handover; /* 1: it was ended for a hand-over */ };
 struct ipc_audit_state { uint32_t state; /* 0 ok, 1 refusing, 2 dropping */ uint32_t error; /* errno */ uint64_t seq; };
 
 /* What a worker asks. Behind it stand user, secret and token, each of the length told; no NUL. */
@@ -177,7 +183,7 @@ struct ipc_door { uint32_t kind; struct endpoint at; /* metrics: as really bound
 
 /* Texts within these are NUL-terminated. */
 enum ipc_order_what {
-	ORDER_STATUS = 1, ORDER_RELOAD, ORDER_PREVIEW, ORDER_DRAIN, ORDER_REOPEN, ORDER_KILL,
+	ORDER_STATUS = 1, ORDER_RELOAD, ORDER_PREVIEW, ORDER_DRAIN, ORDER_REOPEN, ORDER_KILL, ORDER_RESTART,
 	ORDER_NOTE /* nothing is to be done: `what` was refused with `why`, record it; no answer */
 };
 enum ipc_kill_by { KILL_ID = 1, KILL_USER, KILL_RULE };
@@ -208,11 +214,12 @@ struct ipc_answer {
 	uint32_t error;	    /* errno of ANSWER_FAILED, 0: the files have errors */
 	uint32_t sessions;  /* that ended, or would end */
 	uint32_t errors, warnings, rules;
-	uint32_t within_ms; /* ORDER_DRAIN */
+	uint32_t within_ms; /* ORDER_DRAIN, ORDER_RESTART */
 	uint8_t hash[32];
-	uint32_t reserved;
+	uint32_t workers;   /* ORDER_RESTART: new ones */
+	char why[160];	    /* ORDER_RESTART, ANSWER_FAILED: ended by NUL */
 };
-enum ipc_process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_READY };
+enum ipc_process_state { PROCESS_DOWN, PROCESS_STARTING, PROCESS_READY, PROCESS_LEAVING /* behind a hand-over */ };
 enum {
 	IPC_SANDBOX_SECCOMP = 1,
 	IPC_SANDBOX_SECCOMP_LOG = 2, /* nothing is forbidden, what would be is logged by the kernel */
@@ -235,7 +242,7 @@ struct ipc_processes {
 	uint32_t reloads_taken, reloads_refused; /* since the start */
 	uint32_t audit_state, audit_error;	 /* as ipc_audit_state */
 	uint32_t draining;
-	uint32_t reserved;
+	uint32_t handovers; /* since the start */
 	uint32_t count;
 	struct ipc_process list[IPC_PROCESSES_MAX]; /* the parent first */
 };
@@ -272,6 +279,8 @@ struct ipc_rule {
 };
 extern const struct ipc_rule ipc_table[IPC_TYPE_COUNT];
 
+/* What messages look like (base/form.h). */
+uint64_t ipc_form(void);
 /* May `from` tell `to` this? The sender asks before it sends, the receiver (ipc_check) again. */
 bool ipc_legal(enum ipc_type type, const void *body, size_t len, unsigned fds, enum ipc_role from, enum ipc_role to);
 /* True if a packet of `len` bytes with `fds` descriptors from role to role is legal; *type and *body point

@@ -63,6 +63,7 @@ test_defaults(void)
 	CU_ASSERT_EQUAL(s.timeouts.idle, 3600000);
 	CU_ASSERT_EQUAL(s.timeouts.udp_idle, 300000);
 	CU_ASSERT_EQUAL(s.timeouts.drain, 30000);
+	CU_ASSERT_EQUAL(s.timeouts.handover, 3600000);
 	CU_ASSERT_EQUAL(s.limits.sessions, 100000);
 	CU_ASSERT_EQUAL(s.limits.sessions_per_source, 10000);
 	CU_ASSERT_EQUAL(s.limits.handshakes, 20000);
@@ -161,6 +162,7 @@ test_all(void)
 	CU_ASSERT_EQUAL(s->timeouts.connect, 60000);
 	CU_ASSERT_EQUAL(s->timeouts.idle, 0);
 	CU_ASSERT_EQUAL(s->timeouts.drain, 0);
+	CU_ASSERT_EQUAL(s->timeouts.handover, 0);
 	CU_ASSERT_EQUAL(s->limits.sessions, 5);
 	CU_ASSERT_EQUAL(s->limits.sessions_per_source, 0);
 	CU_ASSERT_EQUAL(s->limits.handshakes, 7);
