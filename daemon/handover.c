@@ -494,8 +494,8 @@ why_not(void)
 		return "the server is not ready yet";
 	if (handover_tries() || parent.rolling != ROLL_NONE)
 		return "another restart is under way";
-	if (places < workers_wanted(parent.settings))
-		return "too many workers of earlier restarts still have sessions";
+	if (places == 0)
+		return "there is no place for another worker beside those that are there";
 	if (parent.specialist_count + 2 > SPECIALISTS_MAX)
 		return "too many processes of earlier restarts are still there";
 	return NULL;

@@ -2105,6 +2105,10 @@ add_worker(unsigned index)
 	w->used = true;
 	w->epoch = parent.epoch;
 	w->books = w->bell = w->channel.fd = -1;
+	if (free_grave() == NULL) { /* the ledger is behind */
+		w->restart_ms = now_ms() + QUICK_DEATH_MS;
+		return;
+	}
 	if (start_worker(w))
 		return;
 	close_books(w);

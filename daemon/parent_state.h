@@ -132,6 +132,7 @@ struct parent {
 	uint32_t epoch; /* how many there were */
 	enum rolling rolling;
 	int64_t rolling_until_ms; /* then it is told that it takes long */
+	bool rolling_refused;	  /* the settings and the policy are those of before */
 	bool ledger_handed;	  /* the ledger that comes next is told why */
 	/* the end */
 	bool draining, ledger_draining, forced, announced;

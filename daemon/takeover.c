@@ -268,15 +268,6 @@ forget_worker(struct child *w)
 	w->channel.fd = -1;
 }
 
-void
-takeover_gone(struct child *c)
-{
-	if (c->role == ROLE_WORKER)
-		forget_worker(c);
-	else
-		forget_specialist(c);
-}
-
 /* The authenticator of the old workers stays for them; what is dead at the moment stays away. */
 static void
 part_with_old(void)
@@ -305,17 +296,39 @@ free_worker(void)
 	return NULL;
 }
 
+static unsigned
+new_workers(void)
+{
+	unsigned n = 0;
+
+	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		n += !is_old(w);
+	return n;
+}
+
+/* As many as there are places; the rest when old ones have left theirs. */
 static void
 start_workers(void)
 {
-	unsigned wanted = workers_wanted(parent.settings), n = 0;
+	unsigned n = new_workers(), wanted = workers_wanted(parent.settings);
 	struct child *w;
 
 	for (; n < wanted && (w = free_worker()) != NULL; n++)
 		add_worker((unsigned)(w - parent.workers));
 	if (n < wanted)
-		log_warning("only %u of %u workers: the other places are those of earlier restarts",
-			    n, wanted);
+		log_info("%u of %u workers: more when old ones have left", n, wanted);
+}
+
+void
+takeover_gone(struct child *c)
+{
+	if (c->role != ROLE_WORKER) {
+		forget_specialist(c);
+		return;
+	}
+	forget_worker(c);
+	if (parent.rolling != ROLL_SETTINGS && !parent.draining)
+		start_workers();
 }
 
 void
@@ -342,6 +355,7 @@ takeover_settings(const struct ipc_compiled *result, const int *fds)
 
 	part_with_old();
 	confine();
+	parent.rolling_refused = !taken;
 	if (!taken)
 		tell_reload_refused(result);
 	else if (strcmp(old.state.directory, parent.settings->state.directory) != 0)
@@ -416,20 +430,13 @@ answer_wishes(const struct ipc_answer *a)
 	}
 }
 
-static unsigned
-new_workers(void)
-{
-	unsigned n = 0;
-
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
-		n += !is_old(w);
-	return n;
-}
-
 static void
 complete(void)
 {
 	unsigned left = let_workers_go(), n = new_workers();
+	static const struct ipc_answer kept = {
+	    .result = ANSWER_FAILED,
+	    .why = "the program has taken over, but not the configuration: the old one stays"};
 	struct ipc_answer done = {.result = ANSWER_DONE,
 				  .within_ms = parent.settings->timeouts.handover,
 				  .workers = n};
@@ -438,7 +445,7 @@ complete(void)
 	log_notice("handed over: %u new worker%s, %u old one%s with the open sessions", n,
 		   n == 1 ? "" : "s", left, left == 1 ? "" : "s");
 	notify_tell("READY=1\nSTATUS=ready");
-	answer_wishes(&done);
+	answer_wishes(parent.rolling_refused ? &kept : &done);
 	let_control_go();
 	takeover_worker_gone();
 }

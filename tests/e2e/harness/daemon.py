@@ -76,6 +76,7 @@ class Daemon:
         self.crash_expected = False
         self.extra_environment = {}
         self.options = []
+        self.program = os.path.join(build, "sallyportd")
         self.starts_only = False  # a rule with log = "start": no session-end
         self._notify = None
         self._notified = []
@@ -130,7 +131,7 @@ class Daemon:
         return env
 
     def command(self):
-        return [os.path.join(self.build, "sallyportd"), "-f", "-c", self.config, *self.options]
+        return [self.program, "-f", "-c", self.config, *self.options]
 
     def start(self, ready=True, nofile=None, prefix=(), pass_fds=(), preexec=None):
         self.write_config()
@@ -203,6 +204,19 @@ class Daemon:
         words = ("policy-load", "policy-refused")
         return self.ledger.wait(lambda r: r["event"]["action"] in words, "the reload's record",
                                 count=self._loads)[-1]
+
+    def hand_over(self, settings=None, rules=None):
+        """SIGUSR2; returns when the new workers have taken over."""
+        ready, before = self.notified().count("READY=1"), self.workers()
+        if rules is not None:
+            self.rules = rules
+        self._lay_over(settings or {})
+        self.write_config()
+        self.signal(signal.SIGUSR2)
+        self._loads += 1
+        until(lambda: self.notified().count("READY=1") > ready,
+              lambda: f"READY=1 after SIGUSR2; the log says\n{self.log()}")
+        return before
 
     def terminate(self, seconds=None):
         """SIGTERM; the exit status."""
