@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/form.h"
@@ -532,7 +533,7 @@ handover_tried(pid_t pid, int status)
 		return false;
 	trial.pid = 0;
 	trial.status = status;
-	trial.ended = true;
+	trial.ended = !parent.draining; /* else nobody is interested */
 	return true;
 }
 
@@ -616,6 +617,7 @@ close_others(struct found *f)
 {
 	unsigned from = 3;
 
+	closelog(); /* see privileges_close_all */
 	qsort(f->fds, f->count, sizeof f->fds[0], by_number);
 	for (unsigned i = 0; i < f->count; i++) {
 		unsigned fd = (unsigned)f->fds[i];

@@ -157,13 +157,41 @@ generation_find(uint32_t number)
 static void
 generation_drop(struct generation *g)
 {
+	struct ipc_policy over = {g->number, 0};
+
+	channel_send(&ledger.channel, IPC_POLICY_OVER, &over, sizeof over, NULL, 0);
 	policy_close(g->policy);
 	munmap(g->settings_at, g->settings_len);
 	munmap(g->policy_at, g->policy_len);
 	memset(g, 0, sizeof *g);
 }
 
-/* An old policy stays while a session that started under it lives: its end names the rule. */
+static bool
+in_use(uint32_t number)
+{
+	for (int i = 0; i < SHELVES; i++) {
+		const struct card *c;
+		uint32_t at = 0;
+
+		while (ledger.shelves[i].books != NULL &&
+		       (c = books_next_open(ledger.shelves[i].books, &at)) != NULL)
+			if (c->policy == number)
+				return true;
+	}
+	return false;
+}
+
+/* What was kept for a ledger that is restarted, and no card names. */
+static void
+drop_unused(void)
+{
+	for (struct generation *g = ledger.generations; g < ledger.generations + GENERATIONS; g++)
+		if (g->number != 0 && g->number + 1 < ledger.newest && !in_use(g->number))
+			generation_drop(g);
+}
+
+/* An old policy stays while a session that started under it lives: its end names the rule. In a ledger that is
+ * restarted nobody knows before all books are here. */
 static struct generation *
 generation_room(void)
 {
@@ -172,7 +200,8 @@ generation_room(void)
 	for (int i = 0; i < GENERATIONS; i++) {
 		struct generation *g = &ledger.generations[i];
 
-		if (g->number != 0 && g->sessions <= 0 && g->number + 1 < ledger.newest)
+		if (ledger.ready && g->number != 0 && g->sessions <= 0 &&
+		    g->number + 1 < ledger.newest)
 			generation_drop(g);
 		if (g->number == 0)
 			room = g;
@@ -1367,6 +1396,7 @@ take(const struct message *m)
 	if (!ledger.ready && ledger.desk != NULL && ledger.newest != 0 &&
 	    desk_file(ledger.desk) != -1) {
 		ledger.ready = true;
+		drop_unused();
 		channel_send(&ledger.channel, IPC_READY, NULL, 0, NULL, 0);
 	}
 }

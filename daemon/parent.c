@@ -233,6 +233,23 @@ keep_images(const int fds[2], uint32_t rules)
 	return true;
 }
 
+/* No record will name its rules any more. */
+static void
+image_over(uint32_t number)
+{
+	for (unsigned i = 1; i < parent.image_count; i++) {
+		struct generation *g = &parent.images[i];
+
+		if (g->number != number)
+			continue;
+		close(g->settings);
+		close(g->policy);
+		parent.image_count--;
+		memmove(g, g + 1, (parent.image_count - i) * sizeof *g);
+		return;
+	}
+}
+
 /* ---- children ----------------------------------------------------------------------------- */
 
 bool
@@ -1453,6 +1470,8 @@ child_ready(struct child *c)
 			file_taken();
 		else if (m.type == IPC_BOOKS_CLOSED)
 			books_closed(m.body);
+		else if (m.type == IPC_POLICY_OVER)
+			image_over(((const struct ipc_policy *)m.body)->generation);
 		else if (m.type == IPC_AUDIT_STATE)
 			audit_state(m.body);
 		else if (m.type == IPC_ORDER)
@@ -2229,12 +2248,17 @@ run_until_end(void)
 
 /* We were a server before, of another program perhaps. */
 static int
-go_on(void)
+go_on(bool foreground)
 {
-	if (!handover_take())
-		return EXIT_CANNOT_START;
-	if (!parent.options.foreground)
+	bool taken;
+
+	if (!foreground)
 		log_open("parent", false, log_most());
+	taken = handover_take();
+	if (!foreground) /* once more: that closed what was not handed over */
+		log_open("parent", false, log_most());
+	if (!taken)
+		return EXIT_CANNOT_START;
 	privileges_descriptors();
 	if (!take_signals()) {
 		log_error("cannot take signals: %s", strerror(errno));
@@ -2251,7 +2275,7 @@ parent_run(const struct parent_options *o)
 	int fds[2];
 
 	if (handover_received())
-		return go_on();
+		return go_on(o->foreground);
 	signal(SIGUSR2, SIG_IGN);
 	parent.options = *o;
 	if (!sandbox_open())

@@ -28,7 +28,7 @@
 #define WORKERS_MAX 64
 #define SPECIALISTS_MAX (ROLE_COUNT + 16) /* those that leave are among them */
 #define CHILDREN_MAX (1 + SPECIALISTS_MAX + WORKERS_MAX)
-#define IMAGES_KEPT 8 /* generations that a restarted ledger may need to name rules */
+#define IMAGES_KEPT 48 /* generations that a restarted ledger may need to name rules; it knows up to 64 */
 #define GRAVES 64     /* with 64 live workers all that a ledger can hold */
 #define WISHES 32
 #define NOTES 64

@@ -338,6 +338,7 @@ takeover_begin(void)
 
 	parent.epoch++;
 	parent.rolling = ROLL_SETTINGS;
+	parent.preview = false;
 	parent.ledger_handed = true;
 	reap(); /* who died while there was no parent to see it */
 	if (l->pid != 0) {

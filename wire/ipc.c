@@ -78,6 +78,7 @@ const struct ipc_rule ipc_table[IPC_TYPE_COUNT] = {
     [IPC_AUDIT_STATE] = {"audit-state", L, P, ONE(ipc_audit_state), 0, 0},
     [IPC_AUDIT_ROTATE] = {"audit-rotate", L, P, EMPTY, 0, 0},
     [IPC_AUDIT_TAKEN] = {"audit-taken", L, P, EMPTY, 0, 0},
+    [IPC_POLICY_OVER] = {"policy-over", L, P, ONE(ipc_policy), 0, 0},
     [IPC_BOOKS_CLOSED] = {"books-closed", L, P, ONE(ipc_books), 0, 0},
     [IPC_COMPILED] = {"compiled", C, P, ONE(ipc_compiled), 0, 2},
     [IPC_PROBLEMS] = {"problems", C, P, 1, IPC_MAX_TEXT, 0, 0},

@@ -94,6 +94,7 @@ enum ipc_type {
 	IPC_AUDIT_ROTATE, /* empty: the file is full or old, a new one is wanted. ledger */
 	IPC_AUDIT_TAKEN,  /* empty: the oldest file that was told and not answered so is done, the next is in use. ledger */
 	IPC_BOOKS_CLOSED, /* ipc_books: all is written of this dead worker. ledger */
+	IPC_POLICY_OVER,  /* ipc_policy: no open session has it in its records, a successor need not know it. ledger */
 	/* compile -> parent */
 	IPC_COMPILED,	  /* ipc_compiled; 0 fds or 2 (settings, policy) */
 	IPC_PROBLEMS,	  /* text, part of the rendered list of problems */
