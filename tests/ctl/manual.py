@@ -26,7 +26,7 @@ ABOUT = {
                  "at least one is needed.",
     "workers": "",
     "user": "",
-    "sandbox": "See\n.Xr sallyportd 8 .\nTaken at the start only.",
+    "sandbox": "See\n.Xr sallyportd 8 .\nTaken at the start and by a hand-over.",
     "egress": "",
     "timeouts": "",
     "limits": "A connection beyond a limit is refused at once, and counted.\n"
