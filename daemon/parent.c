@@ -2114,7 +2114,7 @@ workers_wanted(const struct settings *s)
 	return n < WORKERS_MAX ? n : WORKERS_MAX;
 }
 
-void
+bool
 add_worker(unsigned index)
 {
 	struct child *w = &parent.workers[index];
@@ -2126,12 +2126,13 @@ add_worker(unsigned index)
 	w->books = w->bell = w->channel.fd = -1;
 	if (free_grave() == NULL) { /* the ledger is behind */
 		w->restart_ms = now_ms() + QUICK_DEATH_MS;
-		return;
+		return false;
 	}
 	if (start_worker(w))
-		return;
+		return true;
 	close_books(w);
 	plan_restart(w);
+	return false;
 }
 
 static bool
@@ -2169,7 +2170,8 @@ start_children(void)
 	if (!start_ledger() || !start_specialists())
 		return false;
 	for (unsigned i = 0; i < workers_wanted(parent.settings); i++)
-		add_worker(i);
+		if (!add_worker(i))
+			return false;
 	return wait_ready();
 }
 

@@ -155,8 +155,8 @@ bool send_to(struct child *c, enum ipc_type type, const void *body, size_t len, 
 /* As restarts after deaths, but at once and uncounted. */
 void restart_now(struct child *c);
 void close_books(struct child *w);
-/* A new worker in this place; planned if it cannot be started at once. */
-void add_worker(unsigned index);
+/* A new worker in this place. False: not at once, logged and planned. */
+bool add_worker(unsigned index);
 bool start_specialists(void); /* those that the settings want and that are not there yet */
 /* How many workers these settings want. */
 unsigned workers_wanted(const struct settings *s);

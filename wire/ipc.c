@@ -190,6 +190,15 @@ order_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
 }
 
 static bool
+told_fits(const void *body, size_t len, unsigned fds, enum ipc_role to)
+{
+	(void)len;
+	(void)fds;
+	(void)to;
+	return ENDED(body, struct ipc_answer, why);
+}
+
+static bool
 processes_fit(const void *body, size_t len, unsigned fds, enum ipc_role to)
 {
 	uint32_t count;
@@ -263,7 +272,7 @@ static bool (*const fits[IPC_TYPE_COUNT])(const void *body, size_t len, unsigned
     [IPC_ORDER] = order_fits,      [IPC_KILL] = kill_fits,          [IPC_PROCESSES] = processes_fit,
     [IPC_NOTE] = note_fits,        [IPC_AUTH_ASK] = ask_fits,       [IPC_CHECK] = ask_fits,
     [IPC_CHECKED] = answer_fits,   [IPC_AUTH_ANSWER] = answer_fits, [IPC_LISTENERS] = listeners_fit,
-    [IPC_COMPILED] = compiled_fit,
+    [IPC_COMPILED] = compiled_fit, [IPC_ANSWER] = told_fits,
 };
 
 bool
