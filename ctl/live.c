@@ -182,6 +182,14 @@ live_ask(struct live *l, const struct ctl_call *call, const struct control_reque
 	return false;
 }
 
+bool
+live_ended(const struct live *l)
+{
+	char byte;
+
+	return recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void
 live_close(struct live *l)
 {

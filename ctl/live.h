@@ -35,6 +35,7 @@ bool live_over(const json_t *line); /* the last one */
 int live_verdict(const struct live *l, const json_t *last);
 /* Another request on the same connection; false: told. */
 bool live_again(struct live *l, const struct control_request *r);
+bool live_ended(const struct live *l); /* by the server, between two answers */
 void live_close(struct live *l);
 /* Is there a server behind the call's socket, or that of the settings (NULL: none)? Says nothing. */
 bool live_there(const struct ctl_call *call, const char *socket);

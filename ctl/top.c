@@ -180,6 +180,10 @@ ask(struct top *t)
 	control_set_number(&r, CONTROL_LIMIT, t->rows);
 	control_set_string(&r, CONTROL_SORT, orders[t->order]);
 	t->asked_ms = now_ms();
+	if (t->connected && live_ended(&t->live)) { /* a hand-over, perhaps: another one answers */
+		live_close(&t->live);
+		t->connected = false;
+	}
 	if (t->connected)
 		return live_again(&t->live, &r);
 	if (!live_ask(&t->live, t->call, &r))

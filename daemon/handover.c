@@ -42,7 +42,7 @@
 static const char version[] = "sallyport handover 1";
 
 #define VARIABLE "SALLYPORT_HANDOVER" /* the number of the memfd */
-#define TRIAL_SECONDS 150	      /* a bit longer than COMPILE may take */
+#define TRIAL_MS 150000		      /* a bit longer than COMPILE may take */
 #define SAID_MOST 4096
 #define PROBLEMS_MOST (256 * 1024)
 #define OWN_ARGUMENTS 5
@@ -69,6 +69,7 @@ static struct {
 static struct {
 	int program; /* what is tried and executed */
 	pid_t pid;   /* 0: none runs */
+	int64_t until_ms; /* then it is ended */
 	bool good;   /* it is to be executed as soon as that may be */
 	bool ended;
 	int status;
@@ -227,7 +228,6 @@ become_trial(int out, int err)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	privileges_close_all(trial.program);
 	unsetenv("NOTIFY_SOCKET");
-	alarm(TRIAL_SECONDS);
 	fexecve(trial.program, argv, environ);
 	dprintf(STDERR_FILENO, "cannot run '%s': %s\n", self.path, strerror(errno));
 	_exit(127);
@@ -276,6 +276,7 @@ try(void)
 	close(err[1]);
 	trial.out = out[0];
 	trial.err = err[0];
+	trial.until_ms = now_ms() + TRIAL_MS;
 	if (trial.pid == -1) {
 		trial.pid = 0;
 		refuse("cannot fork: %s", strerror(errno));
@@ -546,6 +547,12 @@ handover_stop(void)
 		refuse("the server is on its way down");
 }
 
+int64_t
+handover_until(void)
+{
+	return trial.pid != 0 ? trial.until_ms : 0;
+}
+
 void
 handover_watch(struct pollfd fds[2])
 {
@@ -574,6 +581,8 @@ handover_turn(const struct pollfd fds[2])
 		hear(&trial.out, &trial.said, SAID_MOST);
 	if (fds[1].revents != 0 || trial.ended)
 		hear(&trial.err, &trial.problems, PROBLEMS_MOST);
+	if (trial.pid != 0 && now_ms() >= trial.until_ms)
+		kill(trial.pid, SIGKILL);
 	if (trial.ended && !trial.good)
 		judge();
 	if (trial.good && may_give())

@@ -34,6 +34,7 @@ void handover_turn(const struct pollfd fds[2]);
 /* True: it was the one that is tried. */
 bool handover_tried(pid_t pid, int status);
 bool handover_tries(void);
+int64_t handover_until(void); /* as now_ms: there is something to do by then; 0: nothing */
 /* The server ends: nothing is handed over any more. */
 void handover_stop(void);
 

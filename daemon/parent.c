@@ -1093,13 +1093,14 @@ restart_due(void)
 	}
 	for (unsigned i = 0; i < parent.specialist_count; i++) {
 		struct child *c = &parent.specialists[i];
+		bool expected = c->replaced;
 		char name[CHILD_NAME];
 
 		if (c->restart_ms == 0 || now < c->restart_ms)
 			continue;
 		if (!start_specialist(c))
 			plan_restart(c);
-		else
+		else if (!expected)
 			log_notice("%s was restarted (pid %d)", child_name(c, name), (int)c->pid);
 	}
 	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w)) {
@@ -2051,6 +2052,8 @@ wait_ms(int64_t until)
 	if (parent.rolling == ROLL_WORKERS && parent.rolling_until_ms != 0 &&
 	    (next == 0 || parent.rolling_until_ms < next))
 		next = parent.rolling_until_ms;
+	if (handover_until() != 0 && (next == 0 || handover_until() < next))
+		next = handover_until();
 	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
 		if (c->restart_ms != 0 && (next == 0 || c->restart_ms < next))
 			next = c->restart_ms;

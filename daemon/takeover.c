@@ -348,6 +348,19 @@ takeover_begin(void)
 	compile_begin(false);
 }
 
+/* They have no errors, but this machine does not give what they want; which was told. */
+static void
+tell_not_taken(void)
+{
+	struct ipc_note body = {
+	    .kind = NOTE_REFUSED,
+	    .text = "new settings could not be put in force, the old policy stays"};
+
+	parent.reloads_refused++;
+	log_error("the new settings could not be put in force, settings and policy stay");
+	note(&body);
+}
+
 void
 takeover_settings(const struct ipc_compiled *result, const int *fds)
 {
@@ -357,8 +370,10 @@ takeover_settings(const struct ipc_compiled *result, const int *fds)
 	part_with_old();
 	confine();
 	parent.rolling_refused = !taken;
-	if (!taken)
+	if (!taken && fds == NULL)
 		tell_reload_refused(result);
+	else if (!taken)
+		tell_not_taken();
 	else if (strcmp(old.state.directory, parent.settings->state.directory) != 0)
 		move_store(parent.settings->state.directory);
 	parent.rolling = ROLL_WORKERS;
@@ -397,6 +412,20 @@ let_workers_go(void)
 			n++;
 		}
 	return n;
+}
+
+/* They keep nothing that the next one would not be told. */
+static void
+renew_specialists(void)
+{
+	for (unsigned i = 0; i < parent.specialist_count; i++) {
+		struct child *c = &parent.specialists[i];
+
+		if (c->leaving || c->pid == 0 || !is_old(c) || c->role == ROLE_CONTROL)
+			continue;
+		c->replaced = true;
+		kill(c->pid, SIGKILL);
+	}
 }
 
 /* It is answered on its way; then its successor takes the next callers from the same sockets. */
@@ -447,6 +476,7 @@ complete(void)
 		   n == 1 ? "" : "s", left, left == 1 ? "" : "s");
 	notify_tell("READY=1\nSTATUS=ready");
 	answer_wishes(parent.rolling_refused ? &kept : &done);
+	renew_specialists();
 	let_control_go();
 	takeover_worker_gone();
 }

@@ -335,6 +335,21 @@ def test_terminals_that_are_none(control, screens):
     screen.shows("^ended with 2")
 
 
+def test_a_hand_over(control, targets, screens):
+    """It goes on with whoever answers then."""
+    server = control()
+    screen = screens(server)
+    screen.shows(r"^sessions   0 open")
+    old = server.pid()
+    server.daemon.hand_over()
+    until(lambda: server.pid() not in (None, old), "another control")
+    with server.daemon.client() as client:
+        assert client.connect5("127.0.0.1", targets().port).code == 0
+        screen.shows(r"^sessions   1 open")
+    screen.press("q")
+    screen.shows("^ended with 0")
+
+
 def test_a_server_that_ends(control, screens):
     server = control()
     screen = screens(server)
