@@ -262,7 +262,7 @@ send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const
 		return false;
 	if (channel_send(&c->channel, type, body, len, fds, n))
 		return true;
-	if ((c->leaving || c->replaced) && errno == EPIPE)
+	if ((c->leaving || c->replaced) && (errno == EPIPE || errno == ECONNRESET))
 		return false; /* it has left, and there is nothing more to know */
 	/* It has not read for long, and must not go on without knowing this; its successor is told
 	 * all. */

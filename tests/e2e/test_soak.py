@@ -114,6 +114,11 @@ def reload(daemon, _):
     daemon.signal(signal.SIGHUP)
 
 
+def hand_over(daemon, _):
+    """Whatever comes next comes in the middle of it, or before it is tried: then it is refused."""
+    daemon.signal(signal.SIGUSR2)
+
+
 def rotate(daemon, _):
     daemon.signal(signal.SIGUSR1)
 
@@ -140,7 +145,8 @@ def kill_the_parent(daemon, chance):
 
 
 FAULTS = [kill_worker, kill_worker, kill_ledger, kill_ledger, kill_both, kill_all_children, kill_control,
-          stand_still, freeze_disk, fill_disk, reload, reload, rotate, rotate, rotate, start_again,
+          stand_still, freeze_disk, fill_disk, reload, reload, rotate, rotate, rotate, hand_over,
+          hand_over, hand_over, start_again,
           kill_the_parent]
 
 
