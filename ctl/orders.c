@@ -1,5 +1,6 @@
 /*
- * orders.c - sallyctl kill, reload, restart, drain and reopen: what an operator may tell the server.
+ * orders.c - sallyctl kill, reload, restart, drain and reopen: what an operator may tell the
+ * server.
  *
  * Exit status: 0 it is done; 1 there was nothing to do it to, or the files have errors; 2 it could
  * not be done.
@@ -164,9 +165,9 @@ restart_run(struct ctl_call *call)
 
 	if (last == NULL)
 		return CTL_FAILED;
-	status = json_object_get(last, "error") == NULL		   ? CTL_YES
+	status = json_object_get(last, "error") == NULL           ? CTL_YES
 		 : strcmp(json_text(last, "code"), "failed") == 0 ? CTL_NO
-								   : live_verdict(&l, last);
+								  : live_verdict(&l, last);
 	if (status != CTL_FAILED && call->json)
 		put_json(last, &problems, &out);
 	else if (status == CTL_YES)

@@ -213,7 +213,8 @@ same_place(const struct endpoint *a, const struct endpoint *b)
 
 /* The socket that is open for it already, by its number in `from`; -1: none. */
 static int
-open_already(const struct settings_listener *l, const struct settings *old, const struct bound *from)
+open_already(const struct settings_listener *l, const struct settings *old,
+	     const struct bound *from)
 {
 	for (uint32_t i = 0; i < from->listeners.count; i++) {
 		const struct ipc_listener *b = &from->listeners.list[i];
@@ -245,7 +246,7 @@ bind_leave(const struct bound *from, const struct bound *but)
 
 bool
 bind_anew(const struct settings *s, const struct settings *old, const struct bound *from,
-	   struct bound *out)
+	  struct bound *out)
 {
 	bool ok = true;
 

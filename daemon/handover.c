@@ -1,6 +1,6 @@
 /*
- * daemon/handover.c - see daemon/handover.h. The parent; waits for nothing: the program that is tried is heard in the
- * parent's loop. The home of fexecve.
+ * daemon/handover.c - see daemon/handover.h. The parent; waits for nothing: the program that is
+ * tried is heard in the parent's loop. The home of fexecve.
  *
  * What is tried is what is executed, whatever stands at its name by then: both by one descriptor.
  */
@@ -38,15 +38,17 @@
 #include "sandbox.h"
 #include "walk/endings.h"
 
-/* Raised when anything that is handed over means something else in the same place; part of the form, as are all sizes. */
+/* Raised when anything that is handed over means something else in the same place; part of the
+ * form, as are all sizes. */
 static const char version[] = "sallyport handover 1";
 
 #define VARIABLE "SALLYPORT_HANDOVER" /* the number of the memfd */
-#define TRIAL_MS 150000		      /* a bit longer than COMPILE may take */
+#define TRIAL_MS 150000               /* a bit longer than COMPILE may take */
 #define SAID_MOST 4096
 #define PROBLEMS_MOST (256 * 1024)
 #define OWN_ARGUMENTS 5
-#define DESCRIPTORS_MOST (64 + 3 * CHILDREN_MAX + 2 * GRAVES + 2 * COUNTERS_MOST + SETTINGS_LISTENERS)
+#define DESCRIPTORS_MOST                                                                           \
+	(64 + 3 * CHILDREN_MAX + 2 * GRAVES + 2 * COUNTERS_MOST + SETTINGS_LISTENERS)
 
 struct handover {
 	uint64_t form, size;
@@ -67,10 +69,10 @@ static struct {
 
 /* The program that is tried. */
 static struct {
-	int program; /* what is tried and executed */
-	pid_t pid;   /* 0: none runs */
+	int program;      /* what is tried and executed */
+	pid_t pid;        /* 0: none runs */
 	int64_t until_ms; /* then it is ended */
-	bool good;   /* it is to be executed as soon as that may be */
+	bool good;        /* it is to be executed as soon as that may be */
 	bool ended;
 	int status;
 	int out, err; /* -1: closed */
@@ -184,7 +186,8 @@ refuse(const char *fmt, ...)
 
 /* ---- the trial ----------------------------------------------------------------------------- */
 
-/* As we were called; the configuration by the name that finds it from where we are now. Room for ours. */
+/* As we were called; the configuration by the name that finds it from where we are now. Room for
+ * ours. */
 static char **
 arguments(unsigned *count)
 {
@@ -253,7 +256,7 @@ block(int fd)
 }
 
 static void
-try(void)
+try_program(void)
 {
 	int out[2], err[2];
 
@@ -372,7 +375,7 @@ visit_child(const struct child *c, visitor *visit, void *with)
 static void
 visit_memory(const struct parent *p, visitor *visit, void *with)
 {
-	const int fds[] = {p->tally,	     p->desk,	       p->quotas,  p->audit,
+	const int fds[] = {p->tally,         p->desk,          p->quotas,  p->audit,
 			   p->hits_files[0], p->hits_files[1], p->control, p->metrics};
 
 	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
@@ -518,7 +521,7 @@ handover_ask(const struct ipc_order *o)
 	if (o != NULL && wish_new(o, WISH_RESTARTS) == NULL)
 		return;
 	log_info("trying '%s'", self.path);
-	try();
+	try_program();
 }
 
 bool

@@ -190,8 +190,8 @@ drop_unused(void)
 			generation_drop(g);
 }
 
-/* An old policy stays while a session that started under it lives: its end names the rule. In a ledger that is
- * restarted nobody knows before all books are here. */
+/* An old policy stays while a session that started under it lives: its end names the rule. In a
+ * ledger that is restarted nobody knows before all books are here. */
 static struct generation *
 generation_room(void)
 {

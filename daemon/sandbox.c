@@ -505,8 +505,9 @@ open_page(int memfd)
 	static const uint32_t trap = SECCOMP_RET_TRAP;
 
 	box.memfd = memfd;
-	box.page = memfd != -1 ? mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0)
-			       : MAP_FAILED;
+	box.page = memfd != -1
+		       ? mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0)
+		       : MAP_FAILED;
 	if (box.page == MAP_FAILED) {
 		box.page = NULL;
 		log_error("no memory for the sandbox: %s", strerror(errno));

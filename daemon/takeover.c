@@ -1,14 +1,16 @@
 /*
- * daemon/takeover.c - the other half of a hand-over (daemon/handover.h): a program that has just become the parent of a
- * running server renews all but itself. In the parent's loop; waits for nothing.
+ * daemon/takeover.c - the other half of a hand-over (daemon/handover.h): a program that has just
+ * become the parent of a running server renews all but itself. In the parent's loop; waits for
+ * nothing.
  *
- * The ledger is ended at once, its successor goes on from the desk. The configuration is compiled; what a reload cannot
- * change is taken now: sockets, accounts, folders, the number of workers. New workers and specialists start beside the
- * old ones, and only when all are ready are the old workers told to take no more clients. Their sessions stay with them,
- * and the authenticator that these ask stays as long as one of them. At last control goes, when it has answered.
+ * The ledger is ended at once, its successor goes on from the desk. The configuration is compiled;
+ * what a reload cannot change is taken now: sockets, accounts, folders, the number of workers. New
+ * workers and specialists start beside the old ones, and only when all are ready are the old
+ * workers told to take no more clients. Their sessions stay with them, and the authenticator that
+ * these ask stays as long as one of them. At last control goes, when it has answered.
  *
- * What cannot be taken (errors in the files, a socket that is in use) leaves everything as it was handed over: the new
- * program then serves with the settings and the policy of the old one.
+ * What cannot be taken (errors in the files, a socket that is in use) leaves everything as it was
+ * handed over: the new program then serves with the settings and the policy of the old one.
  */
 #include "config.h"
 
@@ -54,7 +56,8 @@ any_leaves(void)
 	return false;
 }
 
-/* The number it had, or of one that nobody can have come in by any more, or the next; -1: none is left. */
+/* The number it had, or of one that nobody can have come in by any more, or the next; -1: none is
+ * left. */
 static int
 place_of(const struct settings *s, const char *name, const bool *vacant)
 {
@@ -69,8 +72,8 @@ place_of(const struct settings *s, const char *name, const bool *vacant)
 }
 
 /*
- * Sessions know their listener by its number, so a name keeps its number, and one that is gone keeps its place as long
- * as an old worker may have clients of it.
+ * Sessions know their listener by its number, so a name keeps its number, and one that is gone
+ * keeps its place as long as an old worker may have clients of it.
  */
 static bool
 number_listeners(struct settings *s, const struct settings *old)
@@ -352,9 +355,9 @@ takeover_begin(void)
 static void
 tell_not_taken(void)
 {
-	struct ipc_note body = {
-	    .kind = NOTE_REFUSED,
-	    .text = "new settings could not be put in force, the old policy stays"};
+	struct ipc_note body = {.kind = NOTE_REFUSED,
+				.text =
+				    "new settings could not be put in force, the old policy stays"};
 
 	parent.reloads_refused++;
 	log_error("the new settings could not be put in force, settings and policy stay");
@@ -467,9 +470,8 @@ complete(void)
 	static const struct ipc_answer kept = {
 	    .result = ANSWER_FAILED,
 	    .why = "the program has taken over, but not the configuration: the old one stays"};
-	struct ipc_answer done = {.result = ANSWER_DONE,
-				  .within_ms = parent.settings->timeouts.handover,
-				  .workers = n};
+	struct ipc_answer done = {
+	    .result = ANSWER_DONE, .within_ms = parent.settings->timeouts.handover, .workers = n};
 
 	parent.rolling = ROLL_NONE;
 	log_notice("handed over: %u new worker%s, %u old one%s with the open sessions", n,

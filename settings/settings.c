@@ -39,7 +39,8 @@ settings_defaults(struct settings *s)
 uint64_t
 settings_form(void)
 {
-	const size_t sizes[] = {SETTINGS_VERSION, sizeof(struct settings),
+	const size_t sizes[] = {SETTINGS_VERSION,
+				sizeof(struct settings),
 				sizeof(struct settings_listener),
 				offsetof(struct settings_listener, at),
 				offsetof(struct settings_listener, optional),

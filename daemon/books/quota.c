@@ -72,8 +72,9 @@ slots_for(uint64_t want)
 uint64_t
 quota_form(void)
 {
-	const size_t sizes[] = {QUOTA_MAGIC,	     PAGE,	 WINDOW, COUNT_BITS, QUOTA_DOWN,
-				sizeof(struct head), sizeof(struct bucket)};
+	const size_t sizes[] = {QUOTA_MAGIC,          PAGE,       WINDOW,
+				COUNT_BITS,           QUOTA_DOWN, sizeof(struct head),
+				sizeof(struct bucket)};
 	uint64_t form = FORM_BEGIN;
 
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
