@@ -109,10 +109,8 @@ handover_form(void)
 				  offsetof(struct parent, notes),
 				  offsetof(struct parent, former),
 				  offsetof(struct parent, epoch)};
-	uint64_t form = form_add_text(FORM_BEGIN, version);
+	uint64_t form = form_add_text(FORM_OF(parts), version);
 
-	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-		form = form_add(form, parts[i]);
 	for (int i = 0; i < END_COUNT; i++) /* cards have their numbers */
 		form = form_add_text(form, endings[i].word);
 	return form;

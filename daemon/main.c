@@ -44,11 +44,16 @@ static const char usage[] =
 enum { OPTION_FORM = 256 };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},  {"foreground", no_argument, NULL, 'f'},
-    {"sandbox", required_argument, NULL, 's'}, {"test", no_argument, NULL, 't'},
-    {"quiet", no_argument, NULL, 'q'},         {"verbose", no_argument, NULL, 'v'},
-    {"form", no_argument, NULL, OPTION_FORM},  {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"foreground", no_argument, NULL, 'f'},
+    {"sandbox", required_argument, NULL, 's'},
+    {"test", no_argument, NULL, 't'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"form", no_argument, NULL, OPTION_FORM},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* The first process waits until the server is ready, so that a script knows what it started. */

@@ -39,16 +39,14 @@ settings_defaults(struct settings *s)
 uint64_t
 settings_form(void)
 {
-	const size_t sizes[] = {SETTINGS_VERSION,
-				sizeof(struct settings),
-				sizeof(struct settings_listener),
-				offsetof(struct settings_listener, at),
-				offsetof(struct settings_listener, optional),
-				offsetof(struct settings, listeners)};
-	uint64_t form = FORM_BEGIN;
+	const uint64_t sizes[] = {SETTINGS_VERSION,
+				  sizeof(struct settings),
+				  sizeof(struct settings_listener),
+				  offsetof(struct settings_listener, at),
+				  offsetof(struct settings_listener, optional),
+				  offsetof(struct settings, listeners)};
+	uint64_t form = FORM_OF(sizes);
 
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-		form = form_add(form, sizes[i]);
 	for (unsigned i = 0; i < settings_table_count; i++) {
 		form = form_add_text(form, settings_table[i].name);
 		form = form_add(form, settings_table[i].type);

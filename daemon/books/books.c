@@ -134,43 +134,40 @@ layout_of(uint32_t capacity, uint32_t ring_size)
 uint64_t
 books_form(void)
 {
-	const size_t sizes[] = {BOOKS_MAGIC,
-				PAGE,
-				LONG_STRING,
-				CARD_STRINGS,
-				EVENT_COUNT,
-				EVENTS_A_CARD,
-				STAGE_TIMES,
-				COUNT_MAX,
-				METER_TIMES,
-				METER_REFUSALS,
-				METER_PROOFS,
-				METER_ATTEMPTS,
-				METER_LOOKUPS,
-				sizeof(struct books_head),
-				offsetof(struct books_head, used),
-				offsetof(struct books_head, tail),
-				offsetof(struct books_head, refuse),
-				offsetof(struct books_head, asleep),
-				offsetof(struct books_head, freed),
-				sizeof(struct card),
-				offsetof(struct card, start_ns),
-				offsetof(struct card, bytes),
-				offsetof(struct card, source),
-				offsetof(struct card, us),
-				offsetof(struct card, name),
-				offsetof(struct card, datagrams),
-				offsetof(struct card, parent),
-				offsetof(struct card, quota),
-				sizeof(struct card_door),
-				sizeof(struct moments),
-				sizeof(struct meters),
-				layout_of(1000, 8192).total};
-	uint64_t form = FORM_BEGIN;
+	const uint64_t sizes[] = {BOOKS_MAGIC,
+				  PAGE,
+				  LONG_STRING,
+				  CARD_STRINGS,
+				  EVENT_COUNT,
+				  EVENTS_A_CARD,
+				  STAGE_TIMES,
+				  COUNT_MAX,
+				  METER_TIMES,
+				  METER_REFUSALS,
+				  METER_PROOFS,
+				  METER_ATTEMPTS,
+				  METER_LOOKUPS,
+				  sizeof(struct books_head),
+				  offsetof(struct books_head, used),
+				  offsetof(struct books_head, tail),
+				  offsetof(struct books_head, refuse),
+				  offsetof(struct books_head, asleep),
+				  offsetof(struct books_head, freed),
+				  sizeof(struct card),
+				  offsetof(struct card, start_ns),
+				  offsetof(struct card, bytes),
+				  offsetof(struct card, source),
+				  offsetof(struct card, us),
+				  offsetof(struct card, name),
+				  offsetof(struct card, datagrams),
+				  offsetof(struct card, parent),
+				  offsetof(struct card, quota),
+				  sizeof(struct card_door),
+				  sizeof(struct moments),
+				  sizeof(struct meters),
+				  layout_of(1000, 8192).total};
 
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-		form = form_add(form, sizes[i]);
-	return form;
+	return FORM_OF(sizes);
 }
 
 int

@@ -47,29 +47,26 @@ struct desk {
 uint64_t
 desk_form(void)
 {
-	const size_t sizes[] = {DESK_FORM,
-				DESK_BYTES,
-				sizeof(struct shared),
-				sizeof(struct desk_facts),
-				sizeof(struct desk_effect),
-				sizeof(struct chain),
-				sizeof(struct chain_mark),
-				offsetof(struct shared, effect),
-				offsetof(struct shared, before),
-				offsetof(struct shared, len),
-				offsetof(struct shared, base),
-				offsetof(struct desk_facts, chain),
-				offsetof(struct desk_facts, dropped),
-				offsetof(struct desk_facts, suspended_ns),
-				offsetof(struct desk_facts, mark),
-				offsetof(struct desk_effect, chain),
-				offsetof(struct desk_effect, note_told),
-				offsetof(struct desk_effect, position)};
-	uint64_t form = FORM_BEGIN;
+	const uint64_t sizes[] = {DESK_FORM,
+				  DESK_BYTES,
+				  sizeof(struct shared),
+				  sizeof(struct desk_facts),
+				  sizeof(struct desk_effect),
+				  sizeof(struct chain),
+				  sizeof(struct chain_mark),
+				  offsetof(struct shared, effect),
+				  offsetof(struct shared, before),
+				  offsetof(struct shared, len),
+				  offsetof(struct shared, base),
+				  offsetof(struct desk_facts, chain),
+				  offsetof(struct desk_facts, dropped),
+				  offsetof(struct desk_facts, suspended_ns),
+				  offsetof(struct desk_facts, mark),
+				  offsetof(struct desk_effect, chain),
+				  offsetof(struct desk_effect, note_told),
+				  offsetof(struct desk_effect, position)};
 
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-		form = form_add(form, sizes[i]);
-	return form;
+	return FORM_OF(sizes);
 }
 
 int

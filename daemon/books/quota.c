@@ -72,14 +72,11 @@ slots_for(uint64_t want)
 uint64_t
 quota_form(void)
 {
-	const size_t sizes[] = {QUOTA_MAGIC,          PAGE,       WINDOW,
-				COUNT_BITS,           QUOTA_DOWN, sizeof(struct head),
-				sizeof(struct bucket)};
-	uint64_t form = FORM_BEGIN;
+	const uint64_t sizes[] = {QUOTA_MAGIC,          PAGE,       WINDOW,
+				  COUNT_BITS,           QUOTA_DOWN, sizeof(struct head),
+				  sizeof(struct bucket)};
 
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-		form = form_add(form, sizes[i]);
-	return form;
+	return FORM_OF(sizes);
 }
 
 int

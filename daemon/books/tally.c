@@ -80,20 +80,17 @@ tally_create(uint32_t sessions)
 uint64_t
 tally_form(void)
 {
-	const size_t sizes[] = {TALLY_MAGIC,
-				PAGE,
-				WINDOW,
-				COUNT_BITS,
-				TALLY_PRIMARIES,
-				sizeof(struct tally_head),
-				offsetof(struct tally_head, sessions),
-				offsetof(struct tally_head, present),
-				offsetof(struct tally_head, load)};
-	uint64_t form = FORM_BEGIN;
+	const uint64_t sizes[] = {TALLY_MAGIC,
+				  PAGE,
+				  WINDOW,
+				  COUNT_BITS,
+				  TALLY_PRIMARIES,
+				  sizeof(struct tally_head),
+				  offsetof(struct tally_head, sessions),
+				  offsetof(struct tally_head, present),
+				  offsetof(struct tally_head, load)};
 
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-		form = form_add(form, sizes[i]);
-	return form;
+	return FORM_OF(sizes);
 }
 
 static struct tally *

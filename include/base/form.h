@@ -28,4 +28,16 @@ form_add_text(uint64_t form, const char *text)
 	return form_add(form, 0);
 }
 
+static inline uint64_t
+form_of(const uint64_t *values, size_t count)
+{
+	uint64_t form = FORM_BEGIN;
+
+	for (size_t i = 0; i < count; i++)
+		form = form_add(form, values[i]);
+	return form;
+}
+
+#define FORM_OF(values) form_of((values), sizeof(values) / sizeof((values)[0]))
+
 #endif
