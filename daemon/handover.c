@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -116,12 +117,26 @@ handover_form(void)
 	return form;
 }
 
+/* The name it was executed by leads to what is installed then, also where that is a link to another
+ * version; /proc knows only the file of now. */
+static void
+find_path(void)
+{
+	const char *name = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+	ssize_t n = readlink("/proc/self/exe", self.path, sizeof self.path - 1);
+	struct stat named, own;
+
+	self.path[n > 0 ? n : 0] = '\0';
+	if (name != NULL && name[0] == '/' && strlen(name) < sizeof self.path &&
+	    stat(name, &named) == 0 && stat("/proc/self/exe", &own) == 0 &&
+	    named.st_dev == own.st_dev && named.st_ino == own.st_ino)
+		memcpy(self.path, name, strlen(name) + 1);
+}
+
 void
 handover_remember(int argc, char **argv)
 {
-	ssize_t n = readlink("/proc/self/exe", self.path, sizeof self.path - 1);
-
-	self.path[n > 0 ? n : 0] = '\0';
+	find_path();
 	self.argc = argc;
 	self.argv = calloc((size_t)argc + 1, sizeof *argv); /* getopt changes their order */
 	for (int i = 0; i < argc && self.argv != NULL; i++)
@@ -347,7 +362,8 @@ judge(void)
 		refuse("'%s' cannot take over from the running server: restart it", self.path);
 	else if (clean)
 		refuse("'%s' is no program that could take over", self.path);
-	else if (WIFEXITED(trial.status) && WEXITSTATUS(trial.status) == EXIT_CONFIGURATION)
+	else if (WIFEXITED(trial.status) && WEXITSTATUS(trial.status) == EXIT_CONFIGURATION &&
+		 trial.problems.len > 0)
 		refuse_configuration();
 	else if (WIFSIGNALED(trial.status))
 		refuse("'%s' was tried and ended by signal %d", self.path, WTERMSIG(trial.status));

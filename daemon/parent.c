@@ -633,7 +633,8 @@ plan_restart(struct child *c)
 			    wait);
 }
 
-void
+/* As restarts after deaths, but at once and uncounted. */
+static void
 restart_now(struct child *c)
 {
 	c->quick_deaths = 0;
@@ -2006,7 +2007,7 @@ signal_ready(void)
 		}
 }
 
-bool
+static bool
 take_signals(void)
 {
 	sigset_t set;

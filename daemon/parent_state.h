@@ -152,8 +152,6 @@ struct child *child_at(unsigned i);
 /* Not those that leave. NULL: there is none. */
 struct child *specialist(enum ipc_role role);
 bool send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds, unsigned n);
-/* As restarts after deaths, but at once and uncounted. */
-void restart_now(struct child *c);
 void close_books(struct child *w);
 /* A new worker in this place. False: not at once, logged and planned. */
 bool add_worker(unsigned index);
@@ -170,7 +168,6 @@ void compile_begin(bool colour);
 /* Puts the process into its profile, by the settings in force. */
 bool confine(void);
 void reap(void);
-bool take_signals(void);
 /* Problems, as they were rendered for people; to where the log goes. */
 void show_problems(const struct buffer *b);
 /* Who ordered what, and what came of it. */
