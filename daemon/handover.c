@@ -487,10 +487,11 @@ give(void)
 
 	if (memfd != -1) {
 		log_notice("handing over to '%s'", self.path);
+		notify_tell("STATUS=handing over");
 		notify_reloading();
 		execute(&h, memfd, argv);
 		refuse("cannot run '%s': %s", self.path, strerror(errno));
-		notify_tell("READY=1");
+		notify_tell("READY=1\nSTATUS=ready");
 		close(memfd);
 	} else
 		refuse("its state could not be written down");

@@ -151,6 +151,8 @@ put_policy(struct page *p)
 	begin(p, "policy_reloads", COUNTER, "Reloads since the start, by what came of them.");
 	put(p, "result=\"taken\"", controller.processes.reloads_taken);
 	put(p, "result=\"refused\"", controller.processes.reloads_refused);
+	begin(p, "handovers", COUNTER, "How often another program took over since the start.");
+	put(p, "", controller.processes.handovers);
 }
 
 #define RULES_SHOWN 5000 /* in the order of the policy; default and self always */

@@ -476,7 +476,7 @@ complete(void)
 	parent.rolling = ROLL_NONE;
 	log_notice("handed over: %u new worker%s, %u old one%s with the open sessions", n,
 		   n == 1 ? "" : "s", left, left == 1 ? "" : "s");
-	notify_tell("READY=1\nSTATUS=ready");
+	notify_tell(parent.audit_state.state == 0 ? "READY=1\nSTATUS=ready" : "READY=1");
 	answer_wishes(parent.rolling_refused ? &kept : &done);
 	renew_specialists();
 	let_control_go();

@@ -8,7 +8,7 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 # What the ledger's and the metrics' design asks for, name by name; the prefix is added.
 WANTED = """
-build_info policy_info{name,hash} policy_rules policy_worst_case_rules policy_reloads_total{result}
+build_info policy_info{name,hash} policy_rules policy_worst_case_rules policy_reloads_total{result} handovers_total
 rule_matches_total{rule,verdict} rule_last_match_timestamp_seconds{rule}
 connections_accepted_total{listener} connections_refused_total{listener,reason}
 handshake_seconds{version} auth_attempts_total{method,result} auth_seconds{method}
