@@ -171,9 +171,9 @@ answer_refused(const struct ipc_order *o, const char *why)
 
 	snprintf(a.why, sizeof a.why, "%s", why);
 	if (trial.problems.len > 0)
-		tell_problems(o, &trial.problems, PROBLEMS_MOST);
-	admin(o, false, "refused, %s", why);
-	answer_order(o, &a);
+		parent_tell_problems(o, &trial.problems, PROBLEMS_MOST);
+	parent_record(o, false, "refused, %s", why);
+	parent_answer(o, &a);
 }
 
 /* The running server goes on as if nothing had happened. */
@@ -292,7 +292,7 @@ try_program(void)
 	close(err[1]);
 	trial.out = out[0];
 	trial.err = err[0];
-	trial.until_ms = now_ms() + TRIAL_MS;
+	trial.until_ms = parent_now() + TRIAL_MS;
 	if (trial.pid == -1) {
 		trial.pid = 0;
 		refuse("cannot fork: %s", strerror(errno));
@@ -344,7 +344,7 @@ refuse_configuration(void)
 	    .text = "a restart was refused: the configuration has errors, the old policy stays"};
 
 	parent.reloads_refused++;
-	note(&body);
+	parent_note(&body);
 	refuse("the configuration has errors");
 }
 
@@ -355,7 +355,7 @@ judge(void)
 	bool clean = WIFEXITED(trial.status) && WEXITSTATUS(trial.status) == 0;
 
 	snprintf(form, sizeof form, HANDOVER_FORM_LINE, (unsigned long long)handover_form());
-	show_problems(&trial.problems);
+	parent_show_problems(&trial.problems);
 	if (clean && said(form))
 		trial.good = true;
 	else if (clean && said_form())
@@ -506,7 +506,7 @@ why_not(void)
 {
 	unsigned places = WORKERS_MAX;
 
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		places--;
 	if (parent.draining)
 		return "the server is on its way down";
@@ -533,7 +533,7 @@ handover_ask(const struct ipc_order *o)
 			log_error("the server is not handed over: %s", why);
 		return;
 	}
-	if (o != NULL && wish_new(o, WISH_RESTARTS) == NULL)
+	if (o != NULL && parent_wish(o, WISH_RESTARTS) == NULL)
 		return;
 	log_info("trying '%s'", self.path);
 	try_program();
@@ -584,7 +584,7 @@ may_give(void)
 {
 	struct child *c;
 
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (c->taking)
 			return false;
 	return parent.compile_pid == 0;
@@ -599,7 +599,7 @@ handover_turn(const struct pollfd fds[2])
 		hear(&trial.out, &trial.said, SAID_MOST);
 	if (fds[1].revents != 0 || trial.ended)
 		hear(&trial.err, &trial.problems, PROBLEMS_MOST);
-	if (trial.pid != 0 && now_ms() >= trial.until_ms)
+	if (trial.pid != 0 && parent_now() >= trial.until_ms)
 		kill(trial.pid, SIGKILL);
 	if (trial.ended && !trial.good)
 		judge();

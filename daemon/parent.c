@@ -53,13 +53,13 @@
 struct parent parent;
 
 int64_t
-now_ms(void)
+parent_now(void)
 {
 	return clock_mono_ns() / NS_PER_MS;
 }
 
 struct child *
-next_worker(struct child *w)
+parent_next_worker(struct child *w)
 {
 	const struct child *end = parent.workers + WORKERS_MAX;
 
@@ -70,7 +70,7 @@ next_worker(struct child *w)
 }
 
 struct child *
-child_at(unsigned i)
+parent_child(unsigned i)
 {
 	struct child *w;
 
@@ -80,7 +80,7 @@ child_at(unsigned i)
 	if (i < parent.specialist_count)
 		return &parent.specialists[i];
 	i -= parent.specialist_count;
-	for (w = next_worker(NULL); w != NULL && i > 0; w = next_worker(w))
+	for (w = parent_next_worker(NULL); w != NULL && i > 0; w = parent_next_worker(w))
 		i--;
 	return w;
 }
@@ -131,7 +131,7 @@ compile_hear(const struct channel *c, struct ipc_compiled *result, int fds[2])
 
 /* On the terminal as they are, else line by line. */
 void
-show_problems(const struct buffer *b)
+parent_show_problems(const struct buffer *b)
 {
 	if (b->len == 0)
 		return;
@@ -167,7 +167,7 @@ compile_wait(const char *path, struct ipc_compiled *result, int fds[2])
 	close(c.fd);
 	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
-	show_problems(&parent.problems);
+	parent_show_problems(&parent.problems);
 	buffer_free(&parent.problems);
 	buffer_free(&parent.problems_json);
 	tell_compile_forbidden(pid);
@@ -209,7 +209,7 @@ as_running(int fd)
 }
 
 bool
-keep_images(const int fds[2], uint32_t rules)
+parent_keep_images(const int fds[2], uint32_t rules)
 {
 	void *at = mmap(NULL, sizeof(struct settings), PROT_READ, MAP_SHARED, fds[0], 0);
 	uint32_t number = parent.image_count > 0 ? parent.images[0].number + 1 : 1;
@@ -253,8 +253,8 @@ image_over(uint32_t number)
 /* ---- children ----------------------------------------------------------------------------- */
 
 bool
-send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds,
-	unsigned n)
+parent_send(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds,
+	    unsigned n)
 {
 	char name[CHILD_NAME];
 
@@ -276,13 +276,13 @@ send_policy(struct child *c, const struct generation *g)
 {
 	struct ipc_policy body = {g->number, 0};
 
-	send_to(c, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy}, 2);
+	parent_send(c, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy}, 2);
 }
 
 /* ---- counters of rules (daemon/counters.h) ---- */
 
 struct child *
-specialist(enum ipc_role role)
+parent_specialist(enum ipc_role role)
 {
 	for (unsigned i = 0; i < parent.specialist_count; i++)
 		if (parent.specialists[i].role == role && !parent.specialists[i].leaving)
@@ -294,7 +294,7 @@ specialist(enum ipc_role role)
 static struct child *
 control(void)
 {
-	return specialist(ROLE_CONTROL);
+	return parent_specialist(ROLE_CONTROL);
 }
 
 /* The same memory for a reader who can neither write to it nor open it again for that. -1: logged. */
@@ -319,10 +319,10 @@ send_hits(struct child *to, const struct counters *c)
 
 	if (hits == -1)
 		return;
-	send_to(to, IPC_HITS, &c->what, sizeof c->what, (int[]){hits, c->policy}, 2);
+	parent_send(to, IPC_HITS, &c->what, sizeof c->what, (int[]){hits, c->policy}, 2);
 	close(hits);
 	if (c->over)
-		send_to(to, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
+		parent_send(to, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
 }
 
 /* The worker counts no more under policies before this one. */
@@ -339,7 +339,7 @@ hits_over(const struct child *w, uint32_t before)
 		if (k == NULL)
 			counters_close(id.id);
 		else
-			send_to(k, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
+			parent_send(k, IPC_HITS_OVER, &id, sizeof id, NULL, 0);
 	}
 }
 
@@ -349,8 +349,8 @@ tell_control(struct child *k)
 	const struct counters *c;
 	unsigned at = 0;
 
-	send_to(k, IPC_HITS_STORE, &parent.hits_store, sizeof parent.hits_store, parent.hits_files,
-		2);
+	parent_send(k, IPC_HITS_STORE, &parent.hits_store, sizeof parent.hits_store,
+		    parent.hits_files, 2);
 	while ((c = counters_next(&at)) != NULL)
 		send_hits(k, c);
 }
@@ -367,7 +367,7 @@ send_worker_policy(struct child *w, const struct generation *g)
 			kill(w->pid, SIGKILL);
 		return;
 	}
-	send_to(w, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy, c->hits}, 3);
+	parent_send(w, IPC_POLICY, &body, sizeof body, (int[]){g->settings, g->policy, c->hits}, 3);
 	if (control() != NULL)
 		send_hits(control(), c);
 }
@@ -377,7 +377,7 @@ send_books(struct child *to, const struct child *of)
 {
 	struct ipc_books body = {of->index, of->generation};
 
-	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){of->books, of->bell}, 2);
+	parent_send(to, IPC_BOOKS, &body, sizeof body, (int[]){of->books, of->bell}, 2);
 }
 
 static void
@@ -387,7 +387,7 @@ show_to(struct child *c, enum ipc_type type, const void *body, size_t len, int m
 
 	if (fd == -1)
 		return;
-	send_to(c, type, body, len, &fd, 1);
+	parent_send(c, type, body, len, &fd, 1);
 	close(fd);
 }
 
@@ -400,7 +400,7 @@ show_vitals(enum ipc_role role, unsigned index, pid_t pid)
 
 	if (control() == NULL || pid == 0 || !vitals_open(pid, fds))
 		return; /* these metrics are missing, nothing else is */
-	send_to(control(), IPC_VITALS, &body, sizeof body, fds, VITALS_FDS);
+	parent_send(control(), IPC_VITALS, &body, sizeof body, fds, VITALS_FDS);
 	for (int i = 0; i < VITALS_FDS; i++)
 		close(fds[i]);
 }
@@ -444,17 +444,17 @@ send_audit_file(int fd, unsigned more)
 {
 	struct ipc_audit_file body = {more, parent.ledger_handed};
 
-	send_to(&parent.ledger, IPC_AUDIT_FILE, &body, sizeof body, &fd, 1);
+	parent_send(&parent.ledger, IPC_AUDIT_FILE, &body, sizeof body, &fd, 1);
 }
 
 /* A file of the ledger for copies (daemon/copies.h); NULL: nothing is copied. */
 static void
 send_copy_file(const struct copies_file *f)
 {
-	struct child *c = specialist(ROLE_FORWARDER);
+	struct child *c = parent_specialist(ROLE_FORWARDER);
 
 	if (f != NULL && c != NULL)
-		send_to(c, IPC_COPY_FILE, &f->what, sizeof f->what, f->fds, f->count);
+		parent_send(c, IPC_COPY_FILE, &f->what, sizeof f->what, f->fds, f->count);
 }
 
 /*
@@ -513,12 +513,12 @@ file_taken(void)
 
 /* Told again when the ledger is restarted: it knows which of them are records. */
 void
-note(struct ipc_note *n)
+parent_note(struct ipc_note *n)
 {
 	n->number = ++parent.note_count;
 	n->at_ns = clock_wall_ns();
 	parent.notes[n->number % NOTES] = *n;
-	send_to(&parent.ledger, IPC_NOTE, n, sizeof *n, NULL, 0);
+	parent_send(&parent.ledger, IPC_NOTE, n, sizeof *n, NULL, 0);
 }
 
 static void
@@ -527,8 +527,8 @@ repeat_notes(void)
 	uint64_t n = parent.note_count > NOTES ? parent.note_count - NOTES + 1 : 1;
 
 	for (; n <= parent.note_count; n++)
-		send_to(&parent.ledger, IPC_NOTE, &parent.notes[n % NOTES],
-			sizeof parent.notes[0], NULL, 0);
+		parent_send(&parent.ledger, IPC_NOTE, &parent.notes[n % NOTES],
+			    sizeof parent.notes[0], NULL, 0);
 }
 
 /* In the background nobody may wait for our end of the caller's terminal or pipe. */
@@ -582,7 +582,7 @@ spawn(struct child *c)
 {
 	int fds[2];
 
-	c->started_ms = now_ms();
+	c->started_ms = parent_now();
 	c->started_wall_ns = clock_wall_ns();
 	c->restart_ms = 0;
 	c->epoch = parent.epoch;
@@ -613,7 +613,7 @@ spawn(struct child *c)
 static void
 plan_restart(struct child *c)
 {
-	int64_t now = now_ms(), wait = 0;
+	int64_t now = parent_now(), wait = 0;
 	char name[CHILD_NAME];
 
 	c->restarts++;
@@ -638,7 +638,7 @@ static void
 restart_now(struct child *c)
 {
 	c->quick_deaths = 0;
-	c->restart_ms = now_ms();
+	c->restart_ms = parent_now();
 }
 
 static void
@@ -646,9 +646,9 @@ send_grave(struct child *to, const struct grave *g)
 {
 	struct ipc_books body = {g->gone.worker, g->gone.generation};
 
-	send_to(to, IPC_BOOKS, &body, sizeof body, (int[]){g->books, g->bell}, 2);
+	parent_send(to, IPC_BOOKS, &body, sizeof body, (int[]){g->books, g->bell}, 2);
 	if (g->told)
-		send_to(to, IPC_WORKER_GONE, &g->gone, sizeof g->gone, NULL, 0);
+		parent_send(to, IPC_WORKER_GONE, &g->gone, sizeof g->gone, NULL, 0);
 }
 
 
@@ -661,14 +661,14 @@ start_ledger(void)
 
 	if (!spawn(l))
 		return false;
-	send_to(l, IPC_TALLY, NULL, 0, (int[]){parent.tally, parent.desk}, 2);
-	send_to(l, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
+	parent_send(l, IPC_TALLY, NULL, 0, (int[]){parent.tally, parent.desk}, 2);
+	parent_send(l, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
 	for (unsigned i = parent.image_count; i-- > 0;)
 		send_policy(l, &parent.images[i]);
 	for (unsigned i = 0; i < GRAVES; i++)
 		if (parent.graves[i].books != -1)
 			send_grave(l, &parent.graves[i]);
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->books != -1)
 			send_books(l, w);
 	for (unsigned i = 0; i < parent.former_count; i++)
@@ -708,8 +708,8 @@ join_authenticator(struct child *w)
 	}
 	for (unsigned i = 0; i < 2; i++)
 		fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
-	send_to(a, IPC_AUTH_CHANNEL, &body, sizeof body, &fds[0], 1);
-	send_to(w, IPC_AUTH_CHANNEL, &body, sizeof body, &fds[1], 1);
+	parent_send(a, IPC_AUTH_CHANNEL, &body, sizeof body, &fds[0], 1);
+	parent_send(w, IPC_AUTH_CHANNEL, &body, sizeof body, &fds[1], 1);
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -729,15 +729,16 @@ show_control(struct child *c)
 	show_to(c, IPC_TALLY, NULL, 0, parent.tally);
 	show_to(c, IPC_COPY_PAGE, NULL, 0, copies_page());
 	show_vitals(ROLE_PARENT, 0, getpid());
-	for (unsigned i = 0; (other = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (other = parent_child(i)) != NULL; i++)
 		show_vitals(other->role, other->index, other->pid);
-	for (other = next_worker(NULL); other != NULL; other = next_worker(other))
+	for (other = parent_next_worker(NULL); other != NULL; other = parent_next_worker(other))
 		show_books(other); /* these tell which policies are still named */
 	for (unsigned i = parent.image_count; i-- > 0;)
 		send_policy(c, &parent.images[i]);
 	for (size_t i = 0; i < sizeof doors / sizeof doors[0]; i++)
 		if (doors[i].fd != -1)
-			send_to(c, IPC_DOOR, &doors[i].door, sizeof doors[i].door, &doors[i].fd, 1);
+			parent_send(c, IPC_DOOR, &doors[i].door, sizeof doors[i].door, &doors[i].fd,
+				    1);
 }
 
 static void
@@ -752,7 +753,7 @@ tell_forwarder(struct child *c)
 		kill(c->pid, SIGKILL);
 		return;
 	}
-	send_to(c, IPC_COPY_STORE, &store, sizeof store, fds, 3);
+	parent_send(c, IPC_COPY_STORE, &store, sizeof store, fds, 3);
 	while ((f = copies_next(&at)) != NULL)
 		send_copy_file(f);
 }
@@ -771,13 +772,14 @@ start_specialist(struct child *c)
 	} else
 		send_policy(c, &parent.images[0]);
 	if (c->role == ROLE_AUTHENTICATOR)
-		for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+		for (struct child *w = parent_next_worker(NULL); w != NULL;
+		     w = parent_next_worker(w))
 			join_authenticator(w);
 	return true;
 }
 
 bool
-start_specialists(void)
+parent_start_specialists(void)
 {
 	static const enum ipc_role all[] = {ROLE_AUTHENTICATOR, ROLE_CONTROL, ROLE_FORWARDER};
 
@@ -786,7 +788,7 @@ start_specialists(void)
 		struct child *c = &parent.specialists[parent.specialist_count];
 
 		if (r->run == NULL || parent.specialist_count == SPECIALISTS_MAX ||
-		    specialist(all[i]) != NULL ||
+		    parent_specialist(all[i]) != NULL ||
 		    (r->wanted != NULL && !r->wanted(parent.settings)))
 			continue;
 		*c = (struct child){.role = all[i], .books = -1, .bell = -1};
@@ -828,17 +830,18 @@ start_worker(struct child *w)
 	send_books(&parent.ledger, w); /* before it can tell anything */
 	show_books(w);
 	send_books(w, w);
-	send_to(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
-	send_to(w, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
-	send_to(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds, l->count);
+	parent_send(w, IPC_TALLY, NULL, 0, &parent.tally, 1);
+	parent_send(w, IPC_QUOTAS, NULL, 0, &parent.quotas, 1);
+	parent_send(w, IPC_LISTENERS, l, ipc_listeners_length(l->count), parent.bound.fds,
+		    l->count);
 	send_worker_policy(w, &parent.images[0]);
 	join_authenticator(w);
-	send_to(w, IPC_START, NULL, 0, NULL, 0);
+	parent_send(w, IPC_START, NULL, 0, NULL, 0);
 	return true;
 }
 
 void
-close_books(struct child *w)
+parent_close_books(struct child *w)
 {
 	if (w->books != -1)
 		close(w->books);
@@ -863,7 +866,7 @@ dig_grave(struct child *w, const struct ipc_worker_gone *gone, bool told)
 	struct grave *g = free_grave();
 
 	if (g == NULL) {
-		close_books(w);
+		parent_close_books(w);
 		return;
 	}
 	*g = (struct grave){*gone, told, w->books, w->bell};
@@ -918,7 +921,7 @@ static void compile_next(void);
 static void
 all_taken(void)
 {
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->taking)
 			return;
 	if (control() != NULL && control()->taking) /* it knows who may still order */
@@ -934,7 +937,7 @@ all_taken(void)
 static bool
 workers_left(void)
 {
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->pid != 0)
 			return true;
 	return false;
@@ -945,13 +948,13 @@ static void
 dismiss_forwarder(void)
 {
 	struct ipc_drain body = {COPIES_DRAIN_MS};
-	struct child *c = specialist(ROLE_FORWARDER);
+	struct child *c = parent_specialist(ROLE_FORWARDER);
 
 	if (c == NULL || parent.forced)
 		return;
 	c->restart_ms = 0;
-	parent.force_ms = now_ms() + COPIES_DRAIN_MS + SLACK_MS;
-	send_to(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
+	parent.force_ms = parent_now() + COPIES_DRAIN_MS + SLACK_MS;
+	parent_send(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
 }
 
 /* Nobody is left to ask them; but the ledger has more to write, which is to be copied. */
@@ -972,7 +975,7 @@ dismiss_specialists(void)
 			start_specialist(c);
 		c->restart_ms = 0;
 		c->ready = false; /* it is told nothing more */
-		send_to(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
+		parent_send(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 }
 
@@ -985,8 +988,8 @@ drain_ledger(void)
 	if (parent.ledger.pid == 0 || parent.ledger_draining)
 		return;
 	parent.ledger_draining = true;
-	parent.force_ms = now_ms() + LEDGER_DRAIN_MS + SLACK_MS;
-	send_to(&parent.ledger, IPC_DRAIN, &body, sizeof body, NULL, 0);
+	parent.force_ms = parent_now() + LEDGER_DRAIN_MS + SLACK_MS;
+	parent_send(&parent.ledger, IPC_DRAIN, &body, sizeof body, NULL, 0);
 }
 
 static void
@@ -999,9 +1002,9 @@ worker_died(struct child *w, int status)
 	tally_present(parent.counts, w->index, false);
 	hits_over(w, UINT32_MAX);
 	if (!clean)
-		send_to(&parent.ledger, IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
+		parent_send(&parent.ledger, IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
 	if (control() != NULL)
-		send_to(control(), IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
+		parent_send(control(), IPC_WORKER_GONE, &gone, sizeof gone, NULL, 0);
 	worker_answered(w, NULL);
 	dig_grave(w, &gone, !clean);
 	w->generation++;
@@ -1082,7 +1085,7 @@ child_died(struct child *c, int status)
 static void
 restart_due(void)
 {
-	int64_t now = now_ms();
+	int64_t now = parent_now();
 	struct child *l = &parent.ledger;
 
 	if (l->restart_ms != 0 && now >= l->restart_ms) {
@@ -1104,7 +1107,7 @@ restart_due(void)
 		else if (!expected)
 			log_notice("%s was restarted (pid %d)", child_name(c, name), (int)c->pid);
 	}
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w)) {
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w)) {
 		if (w->restart_ms == 0 || now < w->restart_ms)
 			continue;
 		w->restart_ms = 0;
@@ -1114,7 +1117,7 @@ restart_due(void)
 			continue;
 		}
 		if (!start_worker(w)) {
-			close_books(w);
+			parent_close_books(w);
 			plan_restart(w);
 		} else
 			log_notice("worker %u was restarted (pid %d)", w->index, (int)w->pid);
@@ -1191,7 +1194,7 @@ static void preview_compiled(const struct ipc_compiled *result, const int fds[2]
 static bool compile_wished(void);
 
 void
-compile_begin(bool colour)
+parent_compile(bool colour)
 {
 	if (!parent.preview)
 		notify_reloading();
@@ -1223,12 +1226,12 @@ reload(void)
 	}
 	parent.preview = false;
 	/* for people who wait at sallyctl it is drawn without */
-	compile_begin(!compile_wished() && parent.options.foreground &&
-		      isatty(STDERR_FILENO) == 1);
+	parent_compile(!compile_wished() && parent.options.foreground &&
+		       isatty(STDERR_FILENO) == 1);
 }
 
 void
-tell_reload_refused(const struct ipc_compiled *result)
+parent_tell_refused(const struct ipc_compiled *result)
 {
 	struct ipc_note body = {.kind = NOTE_REFUSED};
 
@@ -1237,19 +1240,19 @@ tell_reload_refused(const struct ipc_compiled *result)
 		  result->errors == 1 ? "" : "s");
 	snprintf(body.text, sizeof body.text, "%u error%s, the old policy stays", result->errors,
 		 result->errors == 1 ? "" : "s");
-	note(&body);
+	parent_note(&body);
 }
 
 static void
 reload_failed(const struct ipc_compiled *result)
 {
-	tell_reload_refused(result);
+	parent_tell_refused(result);
 	notify_tell("READY=1");
 	wishes_failed(result, 0);
 }
 
 void
-spread_policy(const struct ipc_compiled *result, const struct settings *old)
+parent_spread_policy(const struct ipc_compiled *result, const struct settings *old)
 {
 	parent.revoked = 0;
 	parent.reloads_taken++;
@@ -1264,9 +1267,9 @@ spread_policy(const struct ipc_compiled *result, const struct settings *old)
 			send_policy(&parent.specialists[i], &parent.images[0]);
 			parent.specialists[i].taking = parent.specialists[i].role == ROLE_CONTROL;
 		}
-	if (!start_specialists()) /* those that the old configuration did not want */
+	if (!parent_start_specialists()) /* those that the old configuration did not want */
 		log_error("not all processes that the new configuration wants could be started");
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->pid != 0) {
 			send_worker_policy(w, &parent.images[0]);
 			w->taking = true;
@@ -1290,14 +1293,14 @@ reload_taken(const struct ipc_compiled *result, const int fds[2])
 		merged[0] = as_running(fds[0]);
 	}
 	close(fds[0]);
-	if (merged[0] == -1 || !keep_images(merged, result->rules)) {
+	if (merged[0] == -1 || !parent_keep_images(merged, result->rules)) {
 		if (merged[0] != -1)
 			close(merged[0]);
 		close(fds[1]);
 		reload_failed(result);
 		return;
 	}
-	spread_policy(result, &old);
+	parent_spread_policy(result, &old);
 }
 
 static void
@@ -1312,7 +1315,7 @@ compile_ready(void)
 	close(parent.compile.fd);
 	parent.compile.fd = -1;
 	if (!parent.preview)
-		show_problems(&parent.problems);
+		parent_show_problems(&parent.problems);
 	wishes_compiled();
 	buffer_free(&parent.problems);
 	buffer_free(&parent.problems_json);
@@ -1345,7 +1348,7 @@ announce(void)
 	unsigned workers = 0;
 	struct text t;
 
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		workers++;
 	text_init(&t, line, sizeof line);
 	for (uint32_t i = 0; i < parent.bound.listeners.count; i++) {
@@ -1375,7 +1378,7 @@ all_ready(void)
 {
 	struct child *c;
 
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (!c->ready)
 			return false;
 	return true;
@@ -1507,15 +1510,16 @@ drain(bool quickly)
 		    parent.compile.fd != -1) /* else it has told, and goes */
 			kill(parent.compile_pid, SIGKILL);
 		if (parent.ledger.restart_ms != 0) /* this is no time to be patient with it */
-			parent.ledger.restart_ms = now_ms();
+			parent.ledger.restart_ms = parent_now();
 	}
 	parent.draining = true;
 	handover_stop();
 	takeover_stop();
-	parent.force_ms = parent.stop_signals > 2 ? now_ms() : now_ms() + body.within_ms + SLACK_MS;
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w)) {
+	parent.force_ms =
+	    parent.stop_signals > 2 ? parent_now() : parent_now() + body.within_ms + SLACK_MS;
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w)) {
 		w->restart_ms = 0;
-		send_to(w, IPC_DRAIN, &body, sizeof body, NULL, 0);
+		parent_send(w, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 	if (!workers_left()) {
 		dismiss_specialists();
@@ -1527,7 +1531,7 @@ drain(bool quickly)
  */
 
 void
-admin(const struct ipc_order *o, bool success, const char *fmt, ...)
+parent_record(const struct ipc_order *o, bool success, const char *fmt, ...)
 {
 	struct ipc_note body = {.kind = NOTE_ADMIN, .uid = o->uid, .success = success};
 	char result[224];
@@ -1539,18 +1543,18 @@ admin(const struct ipc_order *o, bool success, const char *fmt, ...)
 	memcpy(body.who, o->who, sizeof body.who);
 	snprintf(body.text, sizeof body.text, "%s: %s", o->words, result);
 	log_notice("%s by %s (uid %u): %s", o->words, o->who, o->uid, result);
-	note(&body);
+	parent_note(&body);
 }
 
 static void
 tell_wisher(enum ipc_type type, const void *body, size_t len)
 {
 	if (control() != NULL)
-		send_to(control(), type, body, len, NULL, 0);
+		parent_send(control(), type, body, len, NULL, 0);
 }
 
 void
-answer_order(const struct ipc_order *o, const struct ipc_answer *a)
+parent_answer(const struct ipc_order *o, const struct ipc_answer *a)
 {
 	struct ipc_answer body = *a;
 
@@ -1566,20 +1570,21 @@ wish_over(struct wish *w)
 	const char *s = a->sessions == 1 ? "" : "s";
 
 	if (w->order.what == ORDER_KILL)
-		admin(&w->order, true, "%u session%s ended", a->sessions, s);
+		parent_record(&w->order, true, "%u session%s ended", a->sessions, s);
 	else if (w->order.what == ORDER_RELOAD && done)
-		admin(&w->order, true, "policy %02x%02x%02x%02x%02x%02x, %u session%s ended",
-		      a->hash[0], a->hash[1], a->hash[2], a->hash[3], a->hash[4], a->hash[5],
-		      a->sessions, s);
+		parent_record(&w->order, true,
+			      "policy %02x%02x%02x%02x%02x%02x, %u session%s ended", a->hash[0],
+			      a->hash[1], a->hash[2], a->hash[3], a->hash[4], a->hash[5],
+			      a->sessions, s);
 	else if (w->order.what == ORDER_RELOAD)
-		admin(&w->order, false, "refused, %u error%s", a->errors,
-		      a->errors == 1 ? "" : "s");
-	answer_order(&w->order, a);
+		parent_record(&w->order, false, "refused, %u error%s", a->errors,
+			      a->errors == 1 ? "" : "s");
+	parent_answer(&w->order, a);
 	w->state = WISH_NONE;
 }
 
 struct wish *
-wish_new(const struct ipc_order *o, enum wish_state state)
+parent_wish(const struct ipc_order *o, enum wish_state state)
 {
 	for (unsigned i = 0; i < WISHES; i++) {
 		struct wish *w = &parent.wishes[i];
@@ -1590,7 +1595,7 @@ wish_new(const struct ipc_order *o, enum wish_state state)
 		w->answer.result = ANSWER_DONE;
 		return w;
 	}
-	answer_order(o, &(struct ipc_answer){.result = ANSWER_BUSY});
+	parent_answer(o, &(struct ipc_answer){.result = ANSWER_BUSY});
 	return NULL;
 }
 
@@ -1638,7 +1643,7 @@ compile_next(void)
 	else if (previews) {
 		parent.preview = true;
 		compile_wished();
-		compile_begin(false);
+		parent_compile(false);
 	}
 }
 
@@ -1646,7 +1651,7 @@ compile_next(void)
 #define PROBLEMS_TOLD_JSON (1024 * 1024) /* longer ones are told as text: half an object is none */
 
 void
-tell_problems(const struct ipc_order *to, const struct buffer *problems, size_t most)
+parent_tell_problems(const struct ipc_order *to, const struct buffer *problems, size_t most)
 {
 	static union {
 		struct ipc_answer_text head;
@@ -1672,9 +1677,9 @@ wishes_compiled(void)
 		if (w->state != WISH_COMPILES)
 			continue;
 		if (w->order.json != 0 && parent.problems_json.len <= PROBLEMS_TOLD_JSON)
-			tell_problems(&w->order, &parent.problems_json, PROBLEMS_TOLD_JSON);
+			parent_tell_problems(&w->order, &parent.problems_json, PROBLEMS_TOLD_JSON);
 		else
-			tell_problems(&w->order, &parent.problems, PROBLEMS_TOLD);
+			parent_tell_problems(&w->order, &parent.problems, PROBLEMS_TOLD);
 	}
 }
 
@@ -1730,8 +1735,8 @@ ask_workers(struct wish *w, enum ipc_type type, const void *body, size_t len, co
 	    unsigned n)
 {
 	w->state = WISH_ASKED;
-	for (struct child *c = next_worker(NULL); c != NULL; c = next_worker(c))
-		if (c->ready && send_to(c, type, body, len, fds, n))
+	for (struct child *c = parent_next_worker(NULL); c != NULL; c = parent_next_worker(c))
+		if (c->ready && parent_send(c, type, body, len, fds, n))
 			w->asked |= UINT64_C(1) << c->index;
 	if (w->asked == 0)
 		wish_over(w);
@@ -1781,14 +1786,14 @@ worker_answered(struct child *from, const struct ipc_killed *result)
 static void
 order_reload(const struct ipc_order *o)
 {
-	if (wish_new(o, WISH_NEXT) != NULL)
+	if (parent_wish(o, WISH_NEXT) != NULL)
 		compile_next();
 }
 
 static void
 order_kill(const struct ipc_order *o)
 {
-	struct wish *w = wish_new(o, WISH_ASKED);
+	struct wish *w = parent_wish(o, WISH_ASKED);
 
 	if (w == NULL)
 		return;
@@ -1802,9 +1807,10 @@ order_drain(const struct ipc_order *o)
 	struct ipc_answer a = {.result = parent.draining ? ANSWER_DRAINING : ANSWER_DONE,
 			       .within_ms = parent.settings->timeouts.drain};
 
-	admin(o, !parent.draining, parent.draining ? "draining already" : "sessions have %u ms to end",
-	      a.within_ms);
-	answer_order(o, &a);
+	parent_record(o, !parent.draining,
+		      parent.draining ? "draining already" : "sessions have %u ms to end",
+		      a.within_ms);
+	parent_answer(o, &a);
 	if (!parent.draining)
 		drain(false);
 }
@@ -1817,16 +1823,16 @@ order_reopen(const struct ipc_order *o)
 	if (!renew_audit_file()) {
 		a.result = ANSWER_FAILED;
 		a.error = (uint32_t)errno;
-		admin(o, false, "the audit file cannot be opened");
+		parent_record(o, false, "the audit file cannot be opened");
 	} else
-		admin(o, true, "the audit file was opened anew");
-	answer_order(o, &a);
+		parent_record(o, true, "the audit file was opened anew");
+	parent_answer(o, &a);
 }
 
 static void
 order_note(const struct ipc_order *o)
 {
-	admin(o, false, "refused, %s", o->why);
+	parent_record(o, false, "refused, %s", o->why);
 }
 
 static enum ipc_process_state
@@ -1871,7 +1877,7 @@ state_now(struct ipc_processes *p)
 					  .state = PROCESS_READY,
 					  .sandbox = sandbox_of(getpid()),
 					  .started_ns = parent.started_wall_ns};
-	for (unsigned i = 0; (c = child_at(i)) != NULL && p->count < IPC_PROCESSES_MAX; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL && p->count < IPC_PROCESSES_MAX; i++)
 		p->list[p->count++] = process_of(c);
 	return ipc_processes_length(p->count);
 }
@@ -1954,7 +1960,7 @@ tell_compile_forbidden(pid_t pid)
 }
 
 void
-reap(void)
+parent_reap(void)
 {
 	struct child *c;
 	pid_t pid;
@@ -1971,7 +1977,7 @@ reap(void)
 			compile_next();
 			continue;
 		}
-		for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+		for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 			if (pid == c->pid) {
 				child_died(c, status);
 				break;
@@ -1987,7 +1993,7 @@ signal_ready(void)
 	while (read(parent.signals, &info, sizeof info) == sizeof info)
 		switch (info.ssi_signo) {
 		case SIGCHLD:
-			reap();
+			parent_reap();
 			break;
 		case SIGHUP:
 			reload();
@@ -2037,7 +2043,7 @@ force(void)
 	log_warning("not all ended in time, the rest is ended by force");
 	parent.force_ms = 0;
 	parent.forced = true;
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (c->pid != 0 && (c->role != ROLE_LEDGER || parent.ledger_draining))
 			kill(c->pid, SIGKILL);
 }
@@ -2045,7 +2051,7 @@ force(void)
 static int
 wait_ms(int64_t until)
 {
-	int64_t now = now_ms(), next = until;
+	int64_t now = parent_now(), next = until;
 	const struct child *c;
 
 	if (parent.force_ms != 0 && (next == 0 || parent.force_ms < next))
@@ -2055,7 +2061,7 @@ wait_ms(int64_t until)
 		next = parent.rolling_until_ms;
 	if (handover_until() != 0 && (next == 0 || handover_until() < next))
 		next = handover_until();
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (c->restart_ms != 0 && (next == 0 || c->restart_ms < next))
 			next = c->restart_ms;
 	if (next == 0)
@@ -2078,7 +2084,7 @@ round_once(int64_t until)
 	handover_watch(fds + n);
 	n += 2;
 	/* A child that is gone is told by SIGCHLD: its closed channel must not keep us awake. */
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (c->pid != 0) {
 			of[n] = c;
 			fds[n++] = (struct pollfd){.fd = c->channel.fd, .events = POLLIN};
@@ -2097,7 +2103,7 @@ round_once(int64_t until)
 	takeover_turn();
 	tell_changes();
 	handover_turn(fds + 2);
-	if (parent.force_ms != 0 && now_ms() >= parent.force_ms)
+	if (parent.force_ms != 0 && parent_now() >= parent.force_ms)
 		force();
 }
 
@@ -2111,7 +2117,7 @@ processors(void)
 }
 
 unsigned
-workers_wanted(const struct settings *s)
+parent_workers_wanted(const struct settings *s)
 {
 	unsigned n = s->workers != 0 ? s->workers : processors();
 
@@ -2119,7 +2125,7 @@ workers_wanted(const struct settings *s)
 }
 
 bool
-add_worker(unsigned index)
+parent_add_worker(unsigned index)
 {
 	struct child *w = &parent.workers[index];
 
@@ -2129,12 +2135,12 @@ add_worker(unsigned index)
 	w->epoch = parent.epoch;
 	w->books = w->bell = w->channel.fd = -1;
 	if (free_grave() == NULL) { /* the ledger is behind */
-		w->restart_ms = now_ms() + QUICK_DEATH_MS;
+		w->restart_ms = parent_now() + QUICK_DEATH_MS;
 		return false;
 	}
 	if (start_worker(w))
 		return true;
-	close_books(w);
+	parent_close_books(w);
 	plan_restart(w);
 	return false;
 }
@@ -2142,9 +2148,9 @@ add_worker(unsigned index)
 static bool
 wait_ready(void)
 {
-	int64_t until = now_ms() + START_MS;
+	int64_t until = parent_now() + START_MS;
 
-	while (!all_ready() && !parent.draining && now_ms() < until)
+	while (!all_ready() && !parent.draining && parent_now() < until)
 		round_once(until);
 	if (parent.draining)
 		return true; /* a signal during start: the end is on its way */
@@ -2171,10 +2177,10 @@ start_children(void)
 	}
 	parent.ledger = (struct child){.role = ROLE_LEDGER, .books = -1, .bell = -1};
 	parent.ledger.channel.fd = -1;
-	if (!start_ledger() || !start_specialists())
+	if (!start_ledger() || !parent_start_specialists())
 		return false;
-	for (unsigned i = 0; i < workers_wanted(parent.settings); i++)
-		if (!add_worker(i))
+	for (unsigned i = 0; i < parent_workers_wanted(parent.settings); i++)
+		if (!parent_add_worker(i))
 			return false;
 	return wait_ready();
 }
@@ -2186,7 +2192,7 @@ fail(int status)
 	struct child *c;
 
 	bind_control_remove();
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (c->pid != 0)
 			kill(c->pid, SIGKILL);
 	if (parent.options.ready_fd != -1 && write(parent.options.ready_fd, &byte, 1) != 1)
@@ -2215,7 +2221,7 @@ ended(void)
 {
 	struct child *c;
 
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (c->pid != 0)
 			return false;
 	return parent.draining && parent.ledger.restart_ms == 0 && parent.compile_pid == 0 &&
@@ -2234,7 +2240,7 @@ bind_doors(void)
 
 /* Once all that needs rights is bound and opened. */
 bool
-confine(void)
+parent_confine(void)
 {
 	if (!parent.options.sandbox_given)
 		sandbox_mode(parent.settings->sandbox);
@@ -2293,7 +2299,7 @@ parent_run(const struct parent_options *o)
 	privileges_descriptors();
 	if (compile_wait(o->path, &result, fds) != COMPILE_OK ||
 	    !image_sealed(fds[0], sizeof(struct settings)) || !image_sealed(fds[1], 1) ||
-	    !keep_images(fds, result.rules))
+	    !parent_keep_images(fds, result.rules))
 		return fail(EXIT_CONFIGURATION);
 	if (!bind_listeners(parent.settings, &parent.bound))
 		return fail(EXIT_CANNOT_BIND);
@@ -2306,7 +2312,7 @@ parent_run(const struct parent_options *o)
 			       syslog */
 		log_open("parent", false, log_most());
 	if (!take_signals() || !privileges_account(parent.settings->user, &parent.account) ||
-	    !confine() || !start_children())
+	    !parent_confine() || !start_children())
 		return fail(EXIT_CANNOT_START);
 	if (!parent.draining)
 		announce();

@@ -144,40 +144,40 @@ extern struct parent parent;
 
 /* ---- parent.c ---- */
 
-int64_t now_ms(void);
+int64_t parent_now(void);
 /* The worker behind this one, NULL: the first; NULL behind the last. */
-struct child *next_worker(struct child *w);
+struct child *parent_next_worker(struct child *w);
 /* All children, running or not: the ledger, the specialists, the workers; NULL behind the last. */
-struct child *child_at(unsigned i);
+struct child *parent_child(unsigned i);
 /* Not those that leave. NULL: there is none. */
-struct child *specialist(enum ipc_role role);
-bool send_to(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds, unsigned n);
-void close_books(struct child *w);
+struct child *parent_specialist(enum ipc_role role);
+bool parent_send(struct child *c, enum ipc_type type, const void *body, size_t len, const int *fds, unsigned n);
+void parent_close_books(struct child *w);
 /* A new worker in this place. False: not at once, logged and planned. */
-bool add_worker(unsigned index);
-bool start_specialists(void); /* those that the settings want and that are not there yet */
+bool parent_add_worker(unsigned index);
+bool parent_start_specialists(void); /* those that the settings want and that are not there yet */
 /* How many workers these settings want. */
-unsigned workers_wanted(const struct settings *s);
+unsigned parent_workers_wanted(const struct settings *s);
 /* Maps the settings, and puts both in front of those that are kept; the descriptors are ours then. False: logged. */
-bool keep_images(const int fds[2], uint32_t rules);
+bool parent_keep_images(const int fds[2], uint32_t rules);
 /* Tells all children of the newest images; old: the settings until now. */
-void spread_policy(const struct ipc_compiled *result, const struct settings *old);
+void parent_spread_policy(const struct ipc_compiled *result, const struct settings *old);
 /* A reload that came to nothing: told to the log, the ledger and systemd. */
-void tell_reload_refused(const struct ipc_compiled *result);
-void compile_begin(bool colour);
+void parent_tell_refused(const struct ipc_compiled *result);
+void parent_compile(bool colour);
 /* Puts the process into its profile, by the settings in force. */
-bool confine(void);
-void reap(void);
+bool parent_confine(void);
+void parent_reap(void);
 /* Problems, as they were rendered for people; to where the log goes. */
-void show_problems(const struct buffer *b);
+void parent_show_problems(const struct buffer *b);
 /* Who ordered what, and what came of it. */
-void admin(const struct ipc_order *o, bool success, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-struct wish *wish_new(const struct ipc_order *o, enum wish_state state); /* NULL: answered */
-void answer_order(const struct ipc_order *o, const struct ipc_answer *a);
-void tell_problems(const struct ipc_order *to, const struct buffer *problems, size_t most);
+void parent_record(const struct ipc_order *o, bool success, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+struct wish *parent_wish(const struct ipc_order *o, enum wish_state state); /* NULL: answered */
+void parent_answer(const struct ipc_order *o, const struct ipc_answer *a);
+void parent_tell_problems(const struct ipc_order *to, const struct buffer *problems, size_t most);
 
 /* Makes it a record; told again when the ledger is restarted, which knows which of them are records. */
-void note(struct ipc_note *n);
+void parent_note(struct ipc_note *n);
 
 /* ---- takeover.c ---- */
 

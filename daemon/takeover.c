@@ -50,7 +50,7 @@ number_of(const struct settings *s, const char *name)
 static bool
 any_leaves(void)
 {
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->leaving)
 			return true;
 	return false;
@@ -236,7 +236,7 @@ take_settings(const struct ipc_compiled *result, const int *fds, struct settings
 	close(fds[0]);
 	if (s != MAP_FAILED && open_all(s, &o)) {
 		use(s, &o);
-		ok = keep_images(merged, result->rules);
+		ok = parent_keep_images(merged, result->rules);
 	}
 	if (s != MAP_FAILED)
 		munmap((void *)(uintptr_t)s, sizeof *s);
@@ -262,7 +262,7 @@ forget_specialist(struct child *c)
 static void
 forget_worker(struct child *w)
 {
-	close_books(w);
+	parent_close_books(w);
 	*w = (struct child){.role = ROLE_WORKER,
 			    .index = w->index,
 			    .generation = w->generation,
@@ -285,7 +285,7 @@ part_with_old(void)
 		if (c->pid == 0)
 			forget_specialist(c);
 	}
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->pid == 0)
 			forget_worker(w);
 }
@@ -304,7 +304,7 @@ new_workers(void)
 {
 	unsigned n = 0;
 
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		n += !is_old(w);
 	return n;
 }
@@ -313,11 +313,11 @@ new_workers(void)
 static void
 start_workers(void)
 {
-	unsigned n = new_workers(), wanted = workers_wanted(parent.settings);
+	unsigned n = new_workers(), wanted = parent_workers_wanted(parent.settings);
 	struct child *w;
 
 	for (; n < wanted && (w = free_worker()) != NULL; n++)
-		add_worker((unsigned)(w - parent.workers));
+		parent_add_worker((unsigned)(w - parent.workers));
 	if (n < wanted)
 		log_info("%u of %u workers: more when old ones have left", n, wanted);
 }
@@ -343,12 +343,12 @@ takeover_begin(void)
 	parent.rolling = ROLL_SETTINGS;
 	parent.preview = false;
 	parent.ledger_handed = true;
-	reap(); /* who died while there was no parent to see it */
+	parent_reap(); /* who died while there was no parent to see it */
 	if (l->pid != 0) {
 		l->replaced = true;
 		kill(l->pid, SIGKILL);
 	}
-	compile_begin(false);
+	parent_compile(false);
 }
 
 /* They have no errors, but this machine does not give what they want; which was told. */
@@ -361,7 +361,7 @@ tell_not_taken(void)
 
 	parent.reloads_refused++;
 	log_error("the new settings could not be put in force, settings and policy stay");
-	note(&body);
+	parent_note(&body);
 }
 
 void
@@ -371,19 +371,19 @@ takeover_settings(const struct ipc_compiled *result, const int *fds)
 	bool taken = fds != NULL && take_settings(result, fds, &old);
 
 	part_with_old();
-	confine();
+	parent_confine();
 	parent.rolling_refused = !taken;
 	if (!taken && fds == NULL)
-		tell_reload_refused(result);
+		parent_tell_refused(result);
 	else if (!taken)
 		tell_not_taken();
 	else if (strcmp(old.state.directory, parent.settings->state.directory) != 0)
 		move_store(parent.settings->state.directory);
 	parent.rolling = ROLL_WORKERS;
-	parent.rolling_until_ms = now_ms() + START_MS;
+	parent.rolling_until_ms = parent_now() + START_MS;
 	if (taken)
-		spread_policy(result, &old);
-	if (!start_specialists())
+		parent_spread_policy(result, &old);
+	if (!parent_start_specialists())
 		log_error("not all processes that the configuration wants could be started");
 	start_workers();
 }
@@ -396,7 +396,7 @@ all_new_ready(void)
 {
 	struct child *c;
 
-	for (unsigned i = 0; (c = child_at(i)) != NULL; i++)
+	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
 		if (!c->leaving && !c->ready && !(c->role == ROLE_WORKER && is_old(c)))
 			return false;
 	return true;
@@ -408,10 +408,10 @@ let_workers_go(void)
 	struct ipc_leave body = {parent.settings->timeouts.handover};
 	unsigned n = 0;
 
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (is_old(w) && !w->leaving) {
 			w->leaving = true;
-			send_to(w, IPC_LEAVE, &body, sizeof body, NULL, 0);
+			parent_send(w, IPC_LEAVE, &body, sizeof body, NULL, 0);
 			n++;
 		}
 	return n;
@@ -436,13 +436,13 @@ static void
 let_control_go(void)
 {
 	struct ipc_leave body = {CONTROL_LEAVE_MS};
-	struct child *c = specialist(ROLE_CONTROL);
+	struct child *c = parent_specialist(ROLE_CONTROL);
 
 	if (c == NULL || c->pid == 0 || !is_old(c))
 		return;
 	c->replaced = true;
 	c->leaving = parent.control == -1 && parent.metrics == -1; /* nobody will ask any more */
-	send_to(c, IPC_LEAVE, &body, sizeof body, NULL, 0);
+	parent_send(c, IPC_LEAVE, &body, sizeof body, NULL, 0);
 }
 
 static void
@@ -454,11 +454,11 @@ answer_wishes(const struct ipc_answer *a)
 		if (w->state != WISH_RESTARTS)
 			continue;
 		if (a->result == ANSWER_DONE)
-			admin(&w->order, true, "%u new worker%s", a->workers,
-			      a->workers == 1 ? "" : "s");
+			parent_record(&w->order, true, "%u new worker%s", a->workers,
+				      a->workers == 1 ? "" : "s");
 		else
-			admin(&w->order, false, "%s", a->why);
-		answer_order(&w->order, a);
+			parent_record(&w->order, false, "%s", a->why);
+		parent_answer(&w->order, a);
 		w->state = WISH_NONE;
 	}
 }
@@ -494,7 +494,7 @@ takeover_turn(void)
 		return;
 	if (all_new_ready())
 		complete();
-	else if (parent.rolling_until_ms != 0 && now_ms() >= parent.rolling_until_ms) {
+	else if (parent.rolling_until_ms != 0 && parent_now() >= parent.rolling_until_ms) {
 		parent.rolling_until_ms = 0;
 		log_error("not all new processes are ready after %d s, the old workers go on",
 			  START_MS / 1000);
@@ -505,7 +505,7 @@ takeover_turn(void)
 static bool
 has_workers(uint32_t epoch)
 {
-	for (struct child *w = next_worker(NULL); w != NULL; w = next_worker(w))
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
 		if (w->epoch == epoch && w->pid != 0)
 			return true;
 	return false;
@@ -520,7 +520,7 @@ takeover_worker_gone(void)
 		struct child *c = &parent.specialists[i];
 
 		if (c->leaving && c->role == ROLE_AUTHENTICATOR && !has_workers(c->epoch))
-			send_to(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
+			parent_send(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 }
 
