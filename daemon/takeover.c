@@ -371,7 +371,10 @@ takeover_settings(const struct ipc_compiled *result, const int *fds)
 	bool taken = fds != NULL && take_settings(result, fds, &old);
 
 	part_with_old();
-	parent_confine();
+	if (!parent_confine()) { /* as at a start: unconfined it must not go on */
+		parent.status = EXIT_CANNOT_START;
+		kill(getpid(), SIGTERM);
+	}
 	parent.rolling_refused = !taken;
 	if (!taken && fds == NULL)
 		parent_tell_refused(result);
