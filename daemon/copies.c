@@ -21,16 +21,13 @@
 #define STAMP "ddddddddTdddddd.dddZ" /* of rotate.c; d: a digit */
 #define NAME 256
 
-static struct {
-	struct copies_file files[COPIES_FILES]; /* oldest first */
-	unsigned count;
-	uint64_t numbers;
-	uint64_t from;  /* of the file in use */
-	bool following; /* there is or was a forwarder */
-	int page;
-	int store[2];
-	bool kept; /* the store is in files */
-} copies = {.page = -1, .store = {-1, -1}};
+static struct copies_legacy copies = {.page = -1, .store = {-1, -1}};
+
+struct copies_legacy *
+copies_legacy(void)
+{
+	return &copies;
+}
 
 bool
 copies_wanted(const struct settings *s)

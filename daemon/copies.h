@@ -20,6 +20,19 @@ struct copies_file {
 	unsigned count; /* of them: without an inotify 1 */
 };
 
+/* All of it, for the program that takes over (daemon/handover.h). */
+struct copies_legacy {
+	struct copies_file files[COPIES_FILES]; /* oldest first */
+	unsigned count;
+	uint64_t numbers;
+	uint64_t from;	/* of the file in use */
+	bool following; /* there is or was a forwarder */
+	int page;	/* -1: not made */
+	int store[2];
+	bool kept; /* the store is in files */
+};
+struct copies_legacy *copies_legacy(void); /* to be read, or to be written before anything else */
+
 bool copies_wanted(const struct settings *s);
 /* Makes the page that tells how far copies are; false and errno. */
 bool copies_open(void);

@@ -30,8 +30,10 @@
 #include "books/books.h"
 #include "books/desk.h"
 #include "books/hits.h"
+#include "books/lags.h"
 #include "books/quota.h"
 #include "compile.h"
+#include "copies.h"
 #include "counters.h"
 #include "notify.h"
 #include "parent_state.h"
@@ -49,7 +51,8 @@ static const char version[] = "sallyport handover 1";
 #define PROBLEMS_MOST (256 * 1024)
 #define OWN_ARGUMENTS 5
 #define DESCRIPTORS_MOST                                                                           \
-	(64 + 3 * CHILDREN_MAX + 2 * GRAVES + 2 * COUNTERS_MOST + SETTINGS_LISTENERS)
+	(16 + 3 * CHILDREN_MAX + 2 * GRAVES + 2 * COUNTERS_MOST + SETTINGS_LISTENERS +             \
+	 2 * IMAGES_KEPT + ROTATIONS + 2 * COPIES_FILES)
 
 struct handover {
 	uint64_t form, size;
@@ -59,6 +62,7 @@ struct handover {
 	struct bind_legacy bind;
 	struct rotate_legacy hooks;
 	struct counters_legacy counters;
+	struct copies_legacy copies;
 	struct parent parent;
 };
 
@@ -90,6 +94,7 @@ handover_form(void)
 				  quota_form(),
 				  desk_form(),
 				  hits_form(),
+				  lags_form(),
 				  settings_form(),
 				  policy_form(),
 				  ipc_form(),
@@ -103,6 +108,7 @@ handover_form(void)
 				  sizeof(struct former),
 				  sizeof(struct bound),
 				  sizeof(struct counters),
+				  sizeof(struct copies_file),
 				  offsetof(struct parent, bound),
 				  offsetof(struct parent, ledger),
 				  offsetof(struct parent, graves),
@@ -410,6 +416,19 @@ visit_memory(const struct parent *p, visitor *visit, void *with)
 		}
 }
 
+static void
+visit_copies(const struct copies_legacy *c, visitor *visit, void *with)
+{
+	const int fds[] = {c->page, c->store[0], c->store[1]};
+
+	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
+		if (fds[i] != -1)
+			visit(fds[i], with);
+	for (unsigned i = 0; i < c->count; i++)
+		for (unsigned k = 0; k < c->files[i].count; k++)
+			visit(c->files[i].fds[k], with);
+}
+
 /* Every descriptor that is handed over, and no other. */
 static void
 visit_all(const struct handover *h, visitor *visit, void *with)
@@ -418,6 +437,7 @@ visit_all(const struct handover *h, visitor *visit, void *with)
 
 	visit(h->sandbox.page, with);
 	visit_memory(p, visit, with);
+	visit_copies(&h->copies, visit, with);
 	visit_child(&p->ledger, visit, with);
 	for (unsigned i = 0; i < p->specialist_count; i++)
 		visit_child(&p->specialists[i], visit, with);
@@ -452,6 +472,7 @@ fill(struct handover *h)
 	h->bind = bind_legacy();
 	rotate_bequeath(&h->hooks);
 	h->counters = *counters_legacy();
+	h->copies = *copies_legacy();
 	h->parent = parent;
 	return true;
 }
@@ -676,8 +697,9 @@ makes_sense(const struct handover *h)
 		return false;
 	if (p->image_count == 0 || p->image_count > IMAGES_KEPT || p->former_count > ROTATIONS ||
 	    p->specialist_count > SPECIALISTS_MAX || h->hooks.count > ROTATE_HOOKS ||
-	    p->bound.listeners.count > SETTINGS_LISTENERS || p->rolling != ROLL_NONE ||
-	    p->draining || p->compile_pid != 0 || !is_child(&p->ledger, ROLE_LEDGER, 0))
+	    h->copies.count > COPIES_FILES || p->bound.listeners.count > SETTINGS_LISTENERS ||
+	    p->rolling != ROLL_NONE || p->draining || p->compile_pid != 0 ||
+	    !is_child(&p->ledger, ROLE_LEDGER, 0))
 		return false;
 	for (uint32_t i = 0; i < p->bound.listeners.count; i++)
 		if (p->bound.listeners.list[i].listener >= SETTINGS_LISTENERS)
@@ -746,6 +768,7 @@ handover_take(void)
 	close_others(&f);
 	parent = h->parent;
 	*counters_legacy() = h->counters;
+	*copies_legacy() = h->copies;
 	bind_adopt(&h->bind);
 	rotate_adopt(&h->hooks);
 	ok = sandbox_adopt(&h->sandbox) && revive(h);

@@ -430,6 +430,8 @@ renew_specialists(void)
 		if (c->leaving || c->pid == 0 || !is_old(c) || c->role == ROLE_CONTROL)
 			continue;
 		c->replaced = true;
+		c->leaving =
+		    roles[c->role].wanted != NULL && !roles[c->role].wanted(parent.settings);
 		kill(c->pid, SIGKILL);
 	}
 }

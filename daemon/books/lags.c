@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/form.h"
+
 #define LAGS_MAGIC 0x4c61677330303100u
 #define LOOKS 1000 /* at a place that is being written again and again */
 
@@ -33,6 +35,23 @@ struct page {
 struct lags {
 	struct page *page;
 };
+
+uint64_t
+lags_form(void)
+{
+	const uint64_t sizes[] = {LAGS_MAGIC,
+				  BOOKMARKS,
+				  LAG_STATES,
+				  sizeof(struct place),
+				  sizeof(struct page),
+				  sizeof(struct lag),
+				  sizeof(struct bookmark),
+				  offsetof(struct lag, seq),
+				  offsetof(struct lag, sent),
+				  offsetof(struct place, marks)};
+
+	return FORM_OF(sizes);
+}
 
 int
 lags_create(void)

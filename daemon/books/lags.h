@@ -35,6 +35,7 @@ struct lag {
 struct lags;
 
 int lags_create(void); /* memfd, -1 and errno */
+uint64_t lags_form(void); /* base/form.h */
 struct lags *lags_map(int fd, bool writable); /* NULL: not one, or no memory */
 void lags_unmap(struct lags *l);
 

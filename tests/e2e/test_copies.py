@@ -289,6 +289,31 @@ def test_a_forwarder_that_is_killed(copied, rsyslogs, crowds):
         check_at_least_once(server.daemon, lambda k=kind: rsyslog.messages(k))
 
 
+def test_hand_overs(copied, rsyslogs, crowds):
+    """Another forwarder goes on, with the files that wait; one that the new settings do not want goes."""
+    rsyslog, crowd = rsyslogs(), crowds()
+    server = copied(siem=rsyslog.to("tcp"), near=rsyslog.to("unix"))
+    for _ in range(3):
+        old = server.forwarder()
+        load(server, crowd.port, 100)
+        server.daemon.hand_over()
+        until(lambda o=old: server.forwarder() not in (None, o), "another forwarder")
+        load(server, crowd.port, 100)
+        rotate(server)
+    caught_up(server)
+    copies = server.daemon.settings["audit"].pop("copies")
+    server.daemon.hand_over()
+    until(lambda: server.forwarder() is None, "no forwarder")
+    server.daemon.settings["audit"]["copies"] = copies
+    server.daemon.hand_over()
+    until(server.forwarder, "a forwarder")
+    load(server, crowd.port, 100)
+    caught_up(server)
+    server.daemon.stop()
+    for kind in ("tcp", "unix"):
+        check_at_least_once(server.daemon, lambda k=kind: rsyslog.messages(k))
+
+
 def test_a_ledger_that_is_killed(copied, rsyslogs, crowds):
     """The copy is the ledger's file, whoever writes it."""
     rsyslog, crowd = rsyslogs(), crowds()

@@ -18,8 +18,9 @@ SHARED = (
     "include/base/addr.h", "include/settings/settings.h", "include/wire/chain.h",
     "include/wire/ipc.h", "rules/image.h", "daemon/books/books.h", "daemon/books/desk.h",
     "daemon/books/meters.h", "daemon/books/quota.h", "daemon/books/tally.h", "daemon/books/books.c",
+    "daemon/books/bookmarks.h", "daemon/books/lags.c", "daemon/books/lags.h",
     "daemon/books/desk.c", "daemon/books/hits.c", "daemon/books/quota.c", "daemon/books/tally.c",
-    "daemon/walk/endings.h", "daemon/bind.h", "daemon/channel.h", "daemon/counters.h",
+    "daemon/walk/endings.h", "daemon/bind.h", "daemon/channel.h", "daemon/copies.h", "daemon/counters.h",
     "daemon/parent.h", "daemon/parent_state.h", "daemon/privileges.h", "daemon/rotate.h",
     "daemon/sandbox.h", "daemon/sandbox.c", "daemon/handover.c",
 )
