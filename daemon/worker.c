@@ -29,8 +29,9 @@
 #define LOCALS_EVERY_MS 10000
 #define LAST_WORD_MS 5000 /* the ledger has so long to write what is left */
 #define LAST_LOOK_MS 10
-#define FAIR_SHARE 8  /* more than an eighth above the least loaded: the other first ... */
-#define FAIR_SLACK 16 /* ... but not for so few: going to the end of the list costs two calls */
+#define FAIR_SHARE 8 /* more than an eighth above the least loaded: the other first ... */
+#define FAIR_SLACK 1 /* ... but not for so few, */
+#define FAIR_SLACK_THICK 16 /* or where clients come thick: going to the end of the list costs two calls */
 
 struct image {
 	void *at;
@@ -249,20 +250,36 @@ on_tally(const struct message *m)
 		give_up("cannot map the tally");
 }
 
+/* This worker has clearly more sessions than another. */
+static bool
+is_ahead(void)
+{
+	uint32_t least = tally_least(walk.tally, worker.index);
+	unsigned slack = loop_is_thick() ? FAIR_SLACK_THICK : FAIR_SLACK;
+
+	return least != UINT32_MAX &&
+	       walk.session_count > (uint64_t)least + least / FAIR_SHARE + slack;
+}
+
 /*
  * An idle worker that stands first in the kernel's list would get every client that comes slowly.
- * One that has clearly more sessions than another goes to the end of that list.
+ * One that is ahead goes to the end of that list.
  */
 static void
 arrived(struct listener *l, int fd, const struct endpoint *client)
 {
-	uint32_t least;
-
 	session_begin(l, fd, client);
-	least = tally_least(walk.tally, worker.index);
-	if (least != UINT32_MAX &&
-	    walk.session_count > (uint64_t)least + least / FAIR_SHARE + FAIR_SLACK)
+	if (is_ahead())
 		listen_yield(l);
+}
+
+/* Of clients that come all at once the worker that wakes first would get most: it waits for the others. */
+static void
+arrive(struct listener *l)
+{
+	(void)l;
+	if (!loop_is_thick() && is_ahead())
+		loop_nap();
 }
 
 static void
@@ -294,6 +311,7 @@ on_listeners(const struct message *m)
 		    .fd = dup(m->fds[i]),
 		    .number = l->list[i].listener,
 		    .at = l->list[i].at,
+		    .arrive = arrive,
 		    .arrived = arrived,
 		    .refused = refused,
 		};

@@ -72,6 +72,7 @@ acceptable(struct watch *w, uint32_t events)
 	unsigned taken = 0, batch = l->batch;
 
 	(void)events;
+	l->arrive(l);
 	/* Level-triggered: who stays in the backlog is told of again. So there is no need to accept
 	 * until EAGAIN; a batch that is filled again and again grows. */
 	if (++l->filled >= FILLED_GROW && batch < BATCH_MOST) {

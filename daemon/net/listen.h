@@ -17,6 +17,8 @@ struct listener {
 	unsigned batch;	  /* how many to take at a time: follows what was there last */
 	unsigned filled;  /* batches in a row that were */
 	struct endpoint at; /* as bound */
+	/* Some wait to be taken. */
+	void (*arrive)(struct listener *l);
 	/* A client: fd is the callee's. */
 	void (*arrived)(struct listener *l, int fd, const struct endpoint *client);
 	/* No descriptor was left for a client; it was closed at once. */

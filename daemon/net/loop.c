@@ -1,5 +1,5 @@
 /*
- * net/loop.c - see net/loop.h. The worker; waits only in epoll_wait and, for a moment, in gather.
+ * net/loop.c - see net/loop.h. The worker; waits only in epoll_wait and, for a moment, in loop_nap.
  *
  * The wheel has 4096 slots of 16 ms (65 s). A timer that lies further away is filed
  * in the last slot and filed again when its turn comes; that is also how a timer whose time was
@@ -388,11 +388,24 @@ loop_stay_awake(void)
 	loop.nap_after_ms = loop.now_ms + AWAKE_MS;
 }
 
+bool
+loop_is_thick(void)
+{
+	return loop.thick;
+}
+
+void
+loop_nap(void)
+{
+	const struct timespec moment = {.tv_nsec = NAP_NS};
+
+	nanosleep(&moment, NULL);
+}
+
 /* epoll_wait, but not woken for each of many. */
 static int
 gather(struct epoll_event *events, int ms)
 {
-	const struct timespec moment = {.tv_nsec = NAP_NS};
 	int n;
 
 	if (ms == 0 || !loop.thick || loop.now_ms < loop.nap_after_ms)
@@ -400,7 +413,7 @@ gather(struct epoll_event *events, int ms)
 	n = epoll_wait(loop.epoll, events, BATCH, 0);
 	if (n != 0)
 		return n;
-	nanosleep(&moment, NULL);
+	loop_nap();
 	n = epoll_wait(loop.epoll, events, BATCH, 0);
 	learn_from_nap(n);
 	return n != 0 ? n : epoll_wait(loop.epoll, events, BATCH, ms);

@@ -78,6 +78,10 @@ loop_free_later(void *p)
 }
 /* One round: waits at most until the next timer (or max_ms, -1: for ever). */
 void loop_round(int max_ms);
+/* Events came thick lately. */
+bool loop_is_thick(void);
+/* Sleeps for a moment, 50 to 100 us: others shall be first. */
+void loop_nap(void);
 /* Bytes come in bulk: for some milliseconds an event is not kept waiting for others. */
 void loop_stay_awake(void);
 
