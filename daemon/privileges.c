@@ -77,11 +77,45 @@ no_more(void)
 	return true;
 }
 
+#define KEPT_MOST 16
+
+/*
+ * No more capabilities than these, and of these only what we have: a unit or a container may have
+ * left us less. Without root there mostly is nothing, but a unit may have given some.
+ */
+static bool
+narrow(const int *kept, size_t count, capng_type_t sets)
+{
+	bool have[KEPT_MOST], bounds;
+
+	if (count > KEPT_MOST || capng_get_caps_process() != 0) {
+		log_error("cannot learn which capabilities there are");
+		return false;
+	}
+	for (size_t i = 0; i < count; i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)kept[i]) == 1;
+	bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP) == 1;
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (size_t i = 0; i < count; i++)
+		if (have[i])
+			capng_update(CAPNG_ADD, sets, (unsigned)kept[i]);
+	/* now, while CAP_SETPCAP is still there; without it no new privileges are as good */
+	if (bounds && capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+		log_debug("cannot narrow the bounding set of capabilities");
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
+		log_error("cannot drop all capabilities but those that are needed");
+		return false;
+	}
+	return true;
+}
+
+#define IN_FORCE (CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET)
+
 bool
 privileges_drop(const struct account *a)
 {
 	if (!a->drop)
-		return no_more();
+		return narrow(NULL, 0, IN_FORCE) && no_more();
 	if (setgroups(0, NULL) == -1 || setresgid(a->gid, a->gid, a->gid) == -1) {
 		log_error("cannot change to the group of '%s': %s", a->name, strerror(errno));
 		return false;
@@ -109,10 +143,11 @@ privileges_drop(const struct account *a)
 bool
 privileges_reader(void)
 {
+	static const int reading[] = {CAP_DAC_READ_SEARCH};
 	struct account nobody;
 
 	if (geteuid() != 0)
-		return no_more();
+		return narrow(reading, 1, IN_FORCE) && no_more();
 	if (!look_up("nobody", &nobody)) {
 		nobody.uid = 65534;
 		nobody.gid = 65534;
@@ -127,41 +162,18 @@ privileges_reader(void)
 	return no_more();
 }
 
-#define KEPT_MOST 16
-
 /* Modules may execute programs, and without root these need rights of their own (unix_chkpwd): new
  * privileges stay possible here, other than in no_more, unless the sandbox has taken them. */
 static bool
-keep_root(const int *kept, size_t count)
+keep(const int *kept, size_t count)
 {
 	struct rlimit none = {0, 0};
-	bool have[KEPT_MOST];
 
 	setrlimit(RLIMIT_CORE, &none);
 #ifndef SANITIZED
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
-	if (geteuid() != 0)
-		return true;
-	if (count > KEPT_MOST || capng_get_caps_process() != 0) {
-		log_error("cannot learn which capabilities there are");
-		return false;
-	}
-	for (size_t i = 0; i < count; i++) /* a unit or a container may have less */
-		have[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)kept[i]);
-	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < count; i++)
-		if (have[i])
-			capng_update(CAPNG_ADD,
-				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-				     (unsigned)kept[i]);
-	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
-		log_debug("cannot narrow the bounding set of capabilities");
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
-		log_error("cannot drop all capabilities but those that are needed");
-		return false;
-	}
-	return true;
+	return narrow(kept, count, IN_FORCE);
 }
 
 bool
@@ -171,7 +183,7 @@ privileges_nursery(void)
 				   CAP_FOWNER,      CAP_SETUID,       CAP_SETGID,
 				   CAP_AUDIT_WRITE, CAP_KILL,         CAP_SETPCAP};
 
-	return keep_root(kept, sizeof kept / sizeof kept[0]);
+	return keep(kept, sizeof kept / sizeof kept[0]);
 }
 
 bool
@@ -180,34 +192,22 @@ privileges_pam(void)
 	static const int kept[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
 				   CAP_SETUID, CAP_SETGID,       CAP_AUDIT_WRITE};
 
-	return keep_root(kept, sizeof kept / sizeof kept[0]);
+	return keep(kept, sizeof kept / sizeof kept[0]);
 }
 
 bool
 privileges_hook(void)
 {
-	static const unsigned over_files[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER};
-	bool have[sizeof over_files / sizeof over_files[0]];
+	static const int over_files[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER};
+	const size_t count = sizeof over_files / sizeof over_files[0];
 
-	if (geteuid() != 0)
-		return no_more();
-	/* no more than we have ourselves: the unit may have left us less */
-	if (capng_get_caps_process() != 0)
+	if (geteuid() == 0)
+		return narrow(over_files, count, IN_FORCE) && no_more();
+	/* a program of another user than root only gets what is in the ambient set, too */
+	if (!narrow(over_files, count, IN_FORCE | CAPNG_INHERITABLE))
 		return false;
-	for (size_t i = 0; i < sizeof have / sizeof have[0]; i++)
-		have[i] = capng_have_capability(CAPNG_PERMITTED, over_files[i]) == 1;
-	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < sizeof have / sizeof have[0]; i++)
-		if (have[i])
-			capng_update(CAPNG_ADD,
-				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-				     over_files[i]);
-	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
-		log_debug("cannot empty the bounding set of capabilities");
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
-		log_error("cannot drop rights for a program");
-		return false;
-	}
+	for (size_t i = 0; i < count; i++)
+		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, over_files[i], 0, 0);
 	return no_more();
 }
 

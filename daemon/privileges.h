@@ -16,14 +16,17 @@ struct account {
 
 /* Parent: who workers and ledger shall be. False: the account does not exist; logged. */
 bool privileges_account(const char *user, struct account *out);
-/* A child: becomes the account for good, without capabilities or new privileges. False: logged. */
+/*
+ * A child: becomes the account for good, without capabilities or new privileges. False: logged. Without root it stays
+ * who it is: what a unit has given the parent (AmbientCapabilities=) is dropped all the same, here and below.
+ */
 bool privileges_drop(const struct account *a);
 /* COMPILE: may read what root may read (CAP_DAC_READ_SEARCH) and nothing else. False: logged. */
 bool privileges_reader(void);
 /*
  * The nursery and its checkers. With root: the nursery keeps what it takes to read files, to fork checkers that are
  * others and to end them; a checker that PAM runs in keeps what modules need (shadow, counters of failures, audit);
- * any other is the account, as privileges_drop. Without root nothing changes but that no core is ever written.
+ * any other is the account, as privileges_drop. Without root they keep of that what the parent has.
  */
 bool privileges_nursery(void);
 bool privileges_pam(void);
