@@ -390,6 +390,8 @@ visit_child(const struct child *c, visitor *visit, void *with)
 	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
 		if (fds[i] != -1)
 			visit(fds[i], with);
+	for (int i = 0; c->seen && i < VITALS_FDS; i++)
+		visit(c->vitals[i], with);
 }
 
 static void

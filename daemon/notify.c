@@ -3,6 +3,7 @@
  */
 #include "notify.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 void
 notify_tell(const char *state)
@@ -42,4 +44,48 @@ notify_reloading(void)
 	snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld",
 		 (long long)(clock_mono_ns() / NS_PER_US));
 	notify_tell(state);
+}
+
+/* ---- the watchdog --------------------------------------------------------------------------- */
+
+static struct {
+	bool asked; /* the environment; it does not change */
+	int64_t every_ms, due_ms;
+} watchdog;
+
+/* 0: nobody waits for us. A process that the times are not for may have inherited them. */
+static int64_t
+allowed_ms(void)
+{
+	const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+	uint64_t n, whose;
+
+	if (usec == NULL || !text_parse_u64(usec, strlen(usec), INT64_MAX, &n))
+		return 0;
+	if (pid != NULL && (!text_parse_u64(pid, strlen(pid), INT32_MAX, &whose) ||
+			    whose != (uint64_t)getpid()))
+		return 0;
+	return (int64_t)(n / 1000);
+}
+
+int64_t
+notify_due(void)
+{
+	if (!watchdog.asked) {
+		watchdog.asked = true;
+		watchdog.every_ms = allowed_ms() / 2;
+		watchdog.due_ms = clock_mono_ns() / NS_PER_MS;
+	}
+	return watchdog.every_ms > 0 ? watchdog.due_ms : 0;
+}
+
+void
+notify_alive(void)
+{
+	int64_t now = clock_mono_ns() / NS_PER_MS;
+
+	if (notify_due() == 0 || now < watchdog.due_ms)
+		return;
+	watchdog.due_ms = now + watchdog.every_ms;
+	notify_tell("WATCHDOG=1");
 }

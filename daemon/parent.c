@@ -49,6 +49,8 @@
 #define BACKOFF_MOST_MS 30000
 #define AUDIT_FLAGS (O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 #define SESSIONS_UNLIMITED 200000
+#define LOOK_MS 10000 /* at the workers' beats */
+#define SILENT_MOST 3 /* looks without one */
 
 struct parent parent;
 
@@ -391,18 +393,41 @@ show_to(struct child *c, enum ipc_type type, const void *body, size_t len, int m
 	close(fd);
 }
 
-/* What it takes of the machine. Control may read that of others only if it is given it. */
 static void
-show_vitals(enum ipc_role role, unsigned index, pid_t pid)
+show_files(enum ipc_role role, unsigned index, const int fds[VITALS_FDS])
 {
 	struct ipc_vitals body = {role, index};
+
+	if (control() != NULL)
+		parent_send(control(), IPC_VITALS, &body, sizeof body, fds, VITALS_FDS);
+}
+
+/* What it takes of the machine. Control may read that of others only if it is given it. */
+static void
+show_vitals(const struct child *c)
+{
+	if (c->seen) /* else these metrics are missing, nothing else is */
+		show_files(c->role, c->index, c->vitals);
+}
+
+static void
+show_own_vitals(void)
+{
 	int fds[VITALS_FDS];
 
-	if (control() == NULL || pid == 0 || !vitals_open(pid, fds))
-		return; /* these metrics are missing, nothing else is */
-	parent_send(control(), IPC_VITALS, &body, sizeof body, fds, VITALS_FDS);
+	if (!vitals_open(getpid(), fds))
+		return;
+	show_files(ROLE_PARENT, 0, fds);
 	for (int i = 0; i < VITALS_FDS; i++)
 		close(fds[i]);
+}
+
+static void
+close_vitals(struct child *c)
+{
+	for (int i = 0; c->seen && i < VITALS_FDS; i++)
+		close(c->vitals[i]);
+	c->seen = false;
 }
 
 static void
@@ -559,6 +584,8 @@ become(struct child *c, int fd)
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* something is told at once; by then the parent has looked, which it may not be able to later */
+	poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, -1);
 	child_name(c, role);
 	if (c->role == ROLE_WORKER)
 		snprintf(name, sizeof name, "%s-%u", roles[c->role].process, c->index);
@@ -605,8 +632,10 @@ spawn(struct child *c)
 	fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK);
 	c->channel = (struct channel){fds[0], ROLE_PARENT, c->role};
 	c->ready = c->taking = false;
+	/* now: /proc may hide it from us (hidepid) when it has given up its rights */
+	c->seen = vitals_open(c->pid, c->vitals);
 	if (c->role != ROLE_CONTROL)
-		show_vitals(c->role, c->index, c->pid);
+		show_vitals(c);
 	return true;
 }
 
@@ -728,9 +757,9 @@ show_control(struct child *c)
 
 	show_to(c, IPC_TALLY, NULL, 0, parent.tally);
 	show_to(c, IPC_COPY_PAGE, NULL, 0, copies_page());
-	show_vitals(ROLE_PARENT, 0, getpid());
+	show_own_vitals();
 	for (unsigned i = 0; (other = parent_child(i)) != NULL; i++)
-		show_vitals(other->role, other->index, other->pid);
+		show_vitals(other);
 	for (other = parent_next_worker(NULL); other != NULL; other = parent_next_worker(other))
 		show_books(other); /* these tell which policies are still named */
 	for (unsigned i = parent.image_count; i-- > 0;)
@@ -1074,6 +1103,7 @@ child_died(struct child *c, int status)
 	c->channel.fd = -1;
 	c->pid = 0;
 	c->ready = false;
+	close_vitals(c);
 	if (c->role == ROLE_WORKER)
 		worker_died(c, status);
 	else if (c->role == ROLE_LEDGER)
@@ -2048,22 +2078,51 @@ force(void)
 			kill(c->pid, SIGKILL);
 }
 
+/*
+ * A worker beats every second as long as its loop turns. Looks are counted, and no time: a machine that was suspended,
+ * or had no processor for us either, has not made them; and one that comes late says nothing.
+ */
+static void
+look_at_workers(void)
+{
+	int64_t now = parent_now();
+	bool late = now > parent.look_ms + LOOK_MS / 2;
+
+	if (now < parent.look_ms)
+		return;
+	parent.look_ms = now + LOOK_MS;
+	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w)) {
+		uint32_t beats = atomic_load(tally_beats(parent.counts, w->index));
+
+		w->silent = w->ready && !late && beats == w->beats ? w->silent + 1 : 0;
+		w->beats = beats;
+		if (w->silent < SILENT_MOST)
+			continue;
+		log_error("worker %u (pid %d) has not turned its loop for %d s, it is ended",
+			  w->index, (int)w->pid, SILENT_MOST * LOOK_MS / 1000);
+		w->silent = 0;
+		kill(w->pid, SIGKILL);
+	}
+}
+
+/* The earlier one; 0 is none. */
+static int64_t
+sooner(int64_t a, int64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 static int
 wait_ms(int64_t until)
 {
-	int64_t now = parent_now(), next = until;
+	int64_t now = parent_now(), next = sooner(sooner(until, parent.force_ms), parent.look_ms);
 	const struct child *c;
 
-	if (parent.force_ms != 0 && (next == 0 || parent.force_ms < next))
-		next = parent.force_ms;
-	if (parent.rolling == ROLL_WORKERS && parent.rolling_until_ms != 0 &&
-	    (next == 0 || parent.rolling_until_ms < next))
-		next = parent.rolling_until_ms;
-	if (handover_until() != 0 && (next == 0 || handover_until() < next))
-		next = handover_until();
+	if (parent.rolling == ROLL_WORKERS)
+		next = sooner(next, parent.rolling_until_ms);
+	next = sooner(sooner(next, handover_until()), notify_due());
 	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
-		if (c->restart_ms != 0 && (next == 0 || c->restart_ms < next))
-			next = c->restart_ms;
+		next = sooner(next, c->restart_ms);
 	if (next == 0)
 		return -1;
 	return next > now ? (int)(next - now) : 0;
@@ -2105,6 +2164,8 @@ round_once(int64_t until)
 	handover_turn(fds + 2);
 	if (parent.force_ms != 0 && parent_now() >= parent.force_ms)
 		force();
+	look_at_workers();
+	notify_alive();
 }
 
 static unsigned

@@ -23,6 +23,7 @@
 #include "roles.h"
 #include "rotate.h"
 #include "settings/settings.h"
+#include "vitals.h"
 #include "wire/ipc.h"
 
 #define WORKERS_MAX 64
@@ -51,6 +52,10 @@ struct child {
 	int64_t started_ms, restart_ms; /* restart_ms 0: none planned */
 	unsigned quick_deaths, restarts;
 	int64_t started_wall_ns;
+	bool seen; /* there are vitals */
+	int vitals[VITALS_FDS];
+	uint32_t beats; /* of a worker, at the last look; and looks that saw no more */
+	unsigned silent;
 };
 
 struct generation {
@@ -137,7 +142,7 @@ struct parent {
 	/* the end */
 	bool draining, ledger_draining, forced, announced;
 	unsigned stop_signals;
-	int64_t force_ms;
+	int64_t force_ms, look_ms;
 	int status;
 };
 extern struct parent parent;

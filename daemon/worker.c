@@ -154,7 +154,7 @@ know_ourselves(void)
 		locals_again(&worker.locals_timer);
 }
 
-/* ---- for the metrics page ----------------------------------------------------------------- */
+/* ---- for the metrics page, and for the parent, who ends a worker that beats no more ------------ */
 
 #define BEAT_MS 1000
 
@@ -174,6 +174,7 @@ beat(struct timer *t)
 			      memory_order_relaxed);
 	atomic_store_explicit(books_counter(walk.books, COUNT_ASKED), ask_waiting(),
 			      memory_order_relaxed);
+	atomic_fetch_add_explicit(tally_beats(walk.tally, worker.index), 1, memory_order_relaxed);
 	worker.beat_due_ms = loop_now() + BEAT_MS;
 	timer_set(t, worker.beat_due_ms, beat);
 }

@@ -38,7 +38,7 @@ struct tally_head {
 	_Alignas(LINE) _Atomic uint32_t handshakes;
 	_Alignas(LINE) _Atomic uint64_t present, full; /* a bit a worker */
 	struct {
-		_Alignas(LINE) _Atomic uint32_t sessions;
+		_Alignas(LINE) _Atomic uint32_t sessions, beats;
 	} load[64];
 };
 
@@ -494,6 +494,12 @@ _Atomic uint32_t *
 tally_load(struct tally *t, unsigned worker)
 {
 	return &t->head->load[worker & 63].sessions;
+}
+
+_Atomic uint32_t *
+tally_beats(struct tally *t, unsigned worker)
+{
+	return &t->head->load[worker & 63].beats;
 }
 
 uint32_t

@@ -45,6 +45,8 @@ bool tally_full(struct tally *t, unsigned worker, bool full);
  * give one all the clients that come slowly. Only the worker writes its word.
  */
 _Atomic uint32_t *tally_load(struct tally *t, unsigned worker);
+/* Counts up as long as the worker's loop turns; as above. */
+_Atomic uint32_t *tally_beats(struct tally *t, unsigned worker);
 /* The least that another present worker has; UINT32_MAX: there is no other. */
 uint32_t tally_least(const struct tally *t, unsigned worker);
 /* All that stands in a card's flags as counted, session and beside. */

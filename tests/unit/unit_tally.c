@@ -249,6 +249,23 @@ test_beside(void)
 }
 
 static void
+test_beats(void)
+{
+	int fd = tally_create(100);
+	struct tally *t = tally_map(fd), *parent = tally_map(fd);
+
+	atomic_fetch_add(tally_beats(t, 63), 1);
+	atomic_fetch_add(tally_beats(t, 0), 2);
+	tally_present(t, 0, true); /* a successor goes on counting */
+	CU_ASSERT_EQUAL(atomic_load(tally_beats(parent, 63)), 1);
+	CU_ASSERT_EQUAL(atomic_load(tally_beats(parent, 0)), 2);
+	CU_ASSERT_EQUAL(atomic_load(tally_load(parent, 0)), 0);
+	tally_unmap(parent);
+	tally_unmap(t);
+	close(fd);
+}
+
+static void
 test_not_a_tally(void)
 {
 	char page[8192] = {0};
@@ -270,6 +287,7 @@ main(void)
 				      {"many sources", test_many_sources},
 				      {"crowd", test_crowd},
 				      {"beside the sessions", test_beside},
+				      {"beats", test_beats},
 				      {"not a tally", test_not_a_tally},
 				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"tally", NULL, NULL, NULL, NULL, tests},
