@@ -7,14 +7,20 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+
+from harness.unit import settings_of  # noqa: E402  pylint: disable=wrong-import-position
+
 PROGRAMS = ["{sbindir}/sallyportd", "{bindir}/sallyctl"]
 FILES = [
     "{sysconfdir}/sallyport/sallyport.conf",
     "{systemdsystemunitdir}/sallyport.service",
+    "{systemdsystemunitdir}/sallyport.socket",
     "{sysusersdir}/sallyport.conf",
     "{tmpfilesdir}/sallyport.conf",
     "{bashcompletiondir}/sallyctl",
@@ -29,7 +35,10 @@ FILES = [
     "{docdir}/LICENSE",
     "{docdir}/examples/quickstart.conf",
     "{docdir}/examples/sallyport.conf",
-    "{docdir}/examples/sallyport.socket",
+    "{docdir}/INTERNALS.md",
+    "{docdir}/BENCHMARK.md",
+    "{docdir}/THREAT-MODEL.md",
+    "{docdir}/examples/systemd/root.conf",
     "{docdir}/examples/fail2ban/filter.d/sallyport.conf",
     "{docdir}/examples/fail2ban/jail.d/sallyport.conf",
     "{sysconfdir}/pam.d/sallyport",
@@ -84,14 +93,6 @@ def installed(request, tmp_path):
     return made
 
 
-def settings_of(text):
-    """The unit as {key: [values]}."""
-    out = {}
-    for key, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
-        out.setdefault(key, []).append(value)
-    return out
-
-
 def test_layout(installed):
     """Just these files, in these modes."""
     modes = {installed.path(name): 0o755 for name in PROGRAMS}
@@ -139,9 +140,18 @@ def test_unit(installed):
     # folders that the server writes into are those that are made for it; that of pam_faillock is PAM's own
     made = re.findall(r"^d (\S+) ", installed.text("{tmpfilesdir}/sallyport.conf"), re.MULTILINE)
     assert [p.lstrip("-") for p in unit["ReadWritePaths"][0].split()] == made + ["/run/faillock"]
+    # and the example that it speaks of is there
+    example = re.search(r"# (\S+)/examples/systemd/root.conf", text)
+    assert os.path.exists(f"{installed.root}{example[1]}/examples/systemd/root.conf")
+    # a listener of the settings is what the socket unit makes
+    socket_unit = settings_of(installed.text("{systemdsystemunitdir}/sallyport.socket"))
+    settings = installed.text("{sysconfdir}/sallyport/sallyport.conf")
+    listener = re.search(r'^  (\w+): *\{ address = "([^"]+)"; port = (\d+)', settings, re.MULTILINE)
+    assert socket_unit["FileDescriptorName"] == [listener[1]]
+    assert socket_unit["ListenStream"] == [f"{listener[2]}:{listener[3]}"]
 
 
-@pytest.mark.parametrize("name", ["sallyport.service", "sallyport.socket"])
+@pytest.mark.parametrize("name", ["sallyport.service", "sallyport.socket", "root.conf"])
 def test_systemd_reads_units(installed, tmp_path, name):
     """systemd itself finds nothing to complain of; paths are those of this machine for it."""
     if shutil.which("systemd-analyze") is None:
@@ -150,35 +160,22 @@ def test_systemd_reads_units(installed, tmp_path, name):
     program = f"{installed.places['sbindir']}/sallyportd"
     units = tmp_path / "units"
     units.mkdir()
-    (units / "sallyport.service").write_text(
-        re.sub(r"^Documentation=.*\n", "", service, flags=re.MULTILINE)
-        .replace(program, installed.path("{sbindir}/sallyportd")), encoding="utf-8")
-    shutil.copy(os.path.join(ROOT, "etc", "sallyport.socket"), units)
+    for unit in ("sallyport.service", "sallyport.socket"):
+        (units / unit).write_text(
+            re.sub(r"^Documentation=.*\n", "", installed.text("{systemdsystemunitdir}/" + unit),
+                   flags=re.MULTILINE)
+            .replace(program, installed.path("{sbindir}/sallyportd")), encoding="utf-8")
+    if name == "root.conf":
+        (units / "sallyport.service.d").mkdir()
+        shutil.copy(installed.path("{docdir}/examples/systemd/root.conf"),
+                    units / "sallyport.service.d")
+        name = "sallyport.service"
+    assert program in service
     env = dict(os.environ, SYSTEMD_UNIT_PATH=f"{units}:")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(units / name)],
                           capture_output=True, text=True, timeout=60, check=False, env=env)
     complaints = [line for line in done.stderr.splitlines() if "sallyport" in line]
     assert done.returncode == 0 and complaints == [], done.stderr
-
-
-def test_unit_rights_suffice(installed, daemons):
-    """As root with the capabilities that the unit leaves, the server binds, serves, ends its
-    children and takes settings that only their owner may read."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to give rights away")
-    unit = settings_of(installed.text("{systemdsystemunitdir}/sallyport.service"))
-    caps = [word.lower().removeprefix("cap_") for word in unit["CapabilityBoundingSet"][0].split()]
-    daemon = daemons(start=False)
-    daemon.start(prefix=("setpriv", "--no-new-privs", "--inh-caps=-all",
-                         "--bounding-set=-all," + ",".join(f"+{cap}" for cap in caps)))
-    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
-        bounds = int(re.search(r"^CapBnd:\s*(\w+)", file.read(), re.MULTILINE)[1], 16)
-    assert bin(bounds).count("1") == len(caps)
-    daemon.reload()
-    for pid in daemon.workers():
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            status = file.read()
-        assert re.search(r"^CapBnd:\s*0+$", status, re.MULTILINE), status
 
 
 def test_the_tarball_has_every_source(request):
