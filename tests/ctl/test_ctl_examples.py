@@ -7,6 +7,7 @@ A mark before a block says what it is:
     server, client, web   the server in one terminal, curl in the other (test_ctl_server.py)
     live NAME   as shell, with a server that has loaded NAME and the web server (the same)
     dev         words of ./dev
+    package     from a clone to an installed package (tests/dist/test_package.py)
 A block without a mark in a page that has marks is no example.
 
     test_ctl_examples.py BUILD    puts the output of today into every shell example: read the
@@ -96,7 +97,7 @@ def test_examples(page, ctl):
                 told = shell(command, ctl.folder, os.path.dirname(ctl.program))
                 assert told == output, f"{page}: {command}"
         else:
-            assert kind in ("file", "server", "client", "web", "live", "dev"), f"{page}: {mark}"
+            assert kind in ("file", "server", "client", "web", "live", "dev", "package"), f"{page}: {mark}"
 
 
 def test_dev_knows_its_words():
