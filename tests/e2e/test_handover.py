@@ -505,8 +505,8 @@ def test_twenty_in_a_row(control, echo):
         until(lambda: len(daemon.processes()) == 5, lambda: f"5 processes: {daemon.processes()}")
         until(lambda: server.pid() and server.json("status"), "control")
         talks(client)
-    # for the session: its worker's channel, books, bell and counters, its images; two images more
-    until(lambda: len(net.descriptors(parent)) <= before + 13,
+    # for the session: its worker's channel, books, bell, counters and vitals, its images; two images more
+    until(lambda: len(net.descriptors(parent)) <= before + 16,
           lambda: f"{before} descriptors or few more: {sorted(net.descriptors(parent))}")
     assert status_of(parent, "Seccomp_filters") == filters
     client.close()
