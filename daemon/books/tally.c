@@ -3,7 +3,8 @@
  * memfd that parent, workers and ledger map; never blocks, takes no lock.
  *
  * The table of sources is open-addressed with a short window: a source lives in one of WINDOW
- * words from its home on. Two workers may enter the same new source at the same moment in two
+ * words from its home on. Neighbours (addresses that differ in the last bits only) live on one page:
+ * a network's clients cost a page for 64 of them, not one each. Two workers may enter the same new source at the same moment in two
  * words; so the limit is judged by the sum over the window after counting, and what was counted
  * too much is taken back.
  */
@@ -26,6 +27,8 @@
 #define LINE 64
 #define GIVE_TRIES 1000
 #define WINDOW 16u
+#define NEAR_BITS 6 /* neighbours: */
+#define NEAR_STRIDE 8u /* words between their homes, so that a window has room for other networks' */
 #define COUNT_BITS 20
 #define COUNT_MASK ((1ULL << COUNT_BITS) - 1)
 #define UNLIMITED 65536u /* sources to plan for where sessions have no limit */
@@ -83,6 +86,8 @@ tally_form(void)
 	const uint64_t sizes[] = {TALLY_MAGIC,
 				  PAGE,
 				  WINDOW,
+				  NEAR_BITS,
+				  NEAR_STRIDE,
 				  COUNT_BITS,
 				  TALLY_PRIMARIES,
 				  sizeof(struct tally_head),
@@ -189,13 +194,41 @@ source_of(const struct tally_limits *l, const struct addr *client, unsigned *bit
 	return addr_mask(client, *bits);
 }
 
+/* The last of an address's first bits. */
+static uint32_t
+near_bits(const struct addr *a, unsigned bits)
+{
+	unsigned byte = (bits - 1) / 8, right = 7 - (bits - 1) % 8;
+	uint32_t two = (uint32_t)(byte > 0 ? a->b[byte - 1] : 0) << 8 | a->b[byte];
+
+	return two >> right & ((1u << NEAR_BITS) - 1);
+}
+
+/* Keyed all the same: which networks share a page, and which of their homes stand beside each other. */
+static struct place
+place_near(const struct tally *t, const struct addr *source, unsigned bits, uint64_t salt)
+{
+	struct place p = place_at(t, mix(t, source, salt));
+	struct addr network;
+	uint32_t slot;
+	uint64_t h;
+
+	if (bits <= NEAR_BITS)
+		return p;
+	network = addr_mask(source, bits - NEAR_BITS);
+	h = mix(t, &network, salt);
+	slot = (near_bits(source, bits) ^ (uint32_t)(h >> 32)) & ((1u << NEAR_BITS) - 1);
+	p.home = ((uint32_t)h & ~((NEAR_STRIDE << NEAR_BITS) - 1) & t->mask) + slot * NEAR_STRIDE;
+	return p;
+}
+
 static struct place
 place_of(const struct tally *t, const struct tally_limits *l, const struct addr *client)
 {
 	unsigned bits;
 	struct addr source = source_of(l, client, &bits);
 
-	return place_at(t, mix(t, &source, bits));
+	return place_near(t, &source, bits, bits);
 }
 
 static _Atomic uint64_t *
@@ -408,9 +441,10 @@ place_beside(const struct tally *t, const struct tally_limits *l, enum tally_kin
 {
 	unsigned bits = 128;
 	struct addr source = peer != NULL ? *client : source_of(l, client, &bits);
-	uint64_t h = mix(t, &source, bits | (uint64_t)kind << KIND_SHIFT);
+	uint64_t salt = bits | (uint64_t)kind << KIND_SHIFT;
 
-	return place_at(t, peer != NULL ? mix(t, peer, h) : h);
+	return peer != NULL ? place_at(t, mix(t, peer, mix(t, &source, salt)))
+			    : place_near(t, &source, bits, salt);
 }
 
 bool

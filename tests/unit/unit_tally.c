@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -278,6 +279,100 @@ test_not_a_tally(void)
 	CU_ASSERT_PTR_NULL(tally_map(-1));
 }
 
+/* ---- many sources, as they come in networks ---- */
+
+#define MANY 100000u
+
+/* The i-th client of a shape. */
+static struct addr
+in_a_row(uint32_t i)
+{
+	return v4(0x0a000000 + i);
+}
+
+static struct addr
+one_a_network(uint32_t i)
+{
+	return v4(0x0a000001 + (i << 6));
+}
+
+static struct addr
+scattered(uint32_t i)
+{
+	return v4(i * 2654435761u); /* odd, so none comes twice */
+}
+
+static struct addr
+v6_in_a_row(uint32_t i)
+{
+	uint8_t b[16] = {0x20, 0x01, 0x0d, 0xb8, 0, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i, 9};
+
+	return addr_from_bytes16(b);
+}
+
+static size_t
+pages_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? (size_t)st.st_blocks * 512 / 4096 : 0;
+}
+
+static void
+test_shapes(void)
+{
+	static struct addr (*const shapes[])(uint32_t) = {in_a_row, one_a_network, scattered,
+							   v6_in_a_row};
+	struct tally_limits l = {.per_source = 1, .prefix4 = 32, .prefix6 = 64};
+
+	for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+		int fd = tally_create(MANY);
+		struct tally *t = tally_map(fd);
+		unsigned taken = 0, twice = 0, left = 0;
+
+		for (uint32_t i = 0; i < MANY; i++) {
+			struct addr a = shapes[s](i);
+
+			taken += tally_take(t, &l, &a) == TALLY_OK;
+			twice += tally_take(t, &l, &a) == TALLY_OK;
+		}
+		CU_ASSERT_EQUAL(taken, MANY);
+		CU_ASSERT_EQUAL(twice, 0);
+		for (uint32_t i = 0; i < MANY; i++) {
+			struct addr a = shapes[s](i);
+
+			tally_give(t, &l, &a, true);
+			left += tally_source(t, &l, &a);
+		}
+		CU_ASSERT_EQUAL(left, 0);
+		CU_ASSERT_EQUAL(tally_sessions(t), 0);
+		tally_unmap(t);
+		close(fd);
+	}
+}
+
+/* A page for 64 neighbours, and not one for each. */
+static void
+test_neighbours(void)
+{
+	struct tally_limits l = {.prefix4 = 32, .prefix6 = 64};
+	int fd = tally_create(MANY);
+	struct tally *t = tally_map(fd);
+	size_t before = pages_of(fd);
+
+	for (uint32_t i = 0; i < 4096; i++) {
+		struct addr a = in_a_row(i), b = v6_in_a_row(i);
+
+		CU_ASSERT_EQUAL(tally_take(t, &l, &a), TALLY_OK);
+		CU_ASSERT_EQUAL(tally_take(t, &l, &b), TALLY_OK);
+	}
+	/* a window may reach into the next page */
+	CU_ASSERT(pages_of(fd) - before <= 4 * 4096 / 64);
+	CU_ASSERT(pages_of(fd) - before > 0);
+	tally_unmap(t);
+	close(fd);
+}
+
 int
 main(void)
 {
@@ -288,6 +383,9 @@ main(void)
 				      {"crowd", test_crowd},
 				      {"beside the sessions", test_beside},
 				      {"beats", test_beats},
+				      {"all of many sources have room, whatever their networks",
+				       test_shapes},
+				      {"neighbours share pages", test_neighbours},
 				      {"not a tally", test_not_a_tally},
 				      CU_TEST_INFO_NULL};
 	static CU_SuiteInfo suites[] = {{"tally", NULL, NULL, NULL, NULL, tests},
