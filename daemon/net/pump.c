@@ -13,9 +13,10 @@
 #include "net/conn.h"
 #include "net/protect.h"
 
-#define PIPE_BYTES (256 * 1024) /* more falls out of the cache between in and out */
-#define PIPES_MAX 64   /* a worker; 64 of 256 KiB: four workers stay under pipe-user-pages-soft */
-#define PIPES_SPARE 16 /* kept open between uses */
+#define PIPE_BYTES (512 * 1024) /* less wakes the peer more often, more makes one stream wait */
+#define PIPE_LEAST (128 * 1024) /* below this copying is the better way */
+#define PIPES_MAX 32  /* a worker; 32 of 512 KiB: four workers stay under pipe-user-pages-soft */
+#define PIPES_SPARE 8 /* kept open between uses */
 #define BUDGET (512 * 1024) /* a direction a round: others wait */
 #define FULL_READS 2        /* in a row: it is bulk */
 #define BULK_LOW                                                                                   \
@@ -37,11 +38,20 @@ static struct {
 
 /* ---- pipes ------------------------------------------------------------------- */
 
+static void
+pipe_discard(struct pipe_pair *p)
+{
+	close(p->r);
+	close(p->w);
+	free(p);
+	pipes.open--;
+}
+
 static struct pipe_pair *
 pipe_take(void)
 {
 	struct pipe_pair *p = pipes.spare;
-	int fds[2], size;
+	int fds[2], size = -1;
 
 	if (p != NULL) {
 		pipes.spare = p->next;
@@ -54,29 +64,16 @@ pipe_take(void)
 		free(p);
 		return NULL;
 	}
-	/* Over the user's soft limit the size stays small; then copying is the better way. */
-	size = fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
-	if (size == -1)
-		size = fcntl(fds[1], F_GETPIPE_SZ);
-	*p = (struct pipe_pair){fds[0], fds[1], size > 0 ? (uint32_t)size : 4096, NULL};
+	/* over the user's soft limit a pipe stays small */
+	for (int want = PIPE_BYTES; want >= PIPE_LEAST; want /= 2)
+		if ((size = fcntl(fds[1], F_SETPIPE_SZ, want)) != -1)
+			break;
+	*p = (struct pipe_pair){fds[0], fds[1], size != -1 ? (uint32_t)size : 0, NULL};
 	pipes.open++;
-	if (p->size < HOT_SIZE) {
-		close(p->r);
-		close(p->w);
-		free(p);
-		pipes.open--;
-		return NULL;
-	}
-	return p;
-}
-
-static void
-pipe_discard(struct pipe_pair *p)
-{
-	close(p->r);
-	close(p->w);
-	free(p);
-	pipes.open--;
+	if (p->size >= PIPE_LEAST)
+		return p;
+	pipe_discard(p);
+	return NULL;
 }
 
 static void
