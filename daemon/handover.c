@@ -177,9 +177,9 @@ answer_refused(const struct ipc_order *o, const char *why)
 
 	snprintf(a.why, sizeof a.why, "%s", why);
 	if (trial.problems.len > 0)
-		parent_tell_problems(o, &trial.problems, PROBLEMS_MOST);
-	parent_record(o, false, "refused, %s", why);
-	parent_answer(o, &a);
+		wishes_tell_problems(o, &trial.problems, PROBLEMS_MOST);
+	notes_record(o, false, "refused, %s", why);
+	wishes_answer(o, &a);
 }
 
 /* The running server goes on as if nothing had happened. */
@@ -350,7 +350,7 @@ refuse_configuration(void)
 	    .text = "a restart was refused: the configuration has errors, the old policy stays"};
 
 	parent.reloads_refused++;
-	parent_note(&body);
+	notes_add(&body);
 	refuse("the configuration has errors");
 }
 
@@ -361,7 +361,7 @@ judge(void)
 	bool clean = WIFEXITED(trial.status) && WEXITSTATUS(trial.status) == 0;
 
 	snprintf(form, sizeof form, HANDOVER_FORM_LINE, (unsigned long long)handover_form());
-	parent_show_problems(&trial.problems);
+	reload_show_problems(&trial.problems);
 	if (clean && said(form))
 		trial.good = true;
 	else if (clean && said_form())
@@ -529,7 +529,7 @@ why_not(void)
 {
 	unsigned places = WORKERS_MAX;
 
-	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
+	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		places--;
 	if (parent.draining)
 		return "the server is on its way down";
@@ -556,7 +556,7 @@ handover_ask(const struct ipc_order *o)
 			log_error("the server is not handed over: %s", why);
 		return;
 	}
-	if (o != NULL && parent_wish(o, WISH_RESTARTS) == NULL)
+	if (o != NULL && wishes_add(o, WISH_RESTARTS) == NULL)
 		return;
 	log_info("trying '%s'", self.path);
 	try_program();
@@ -607,7 +607,7 @@ may_give(void)
 {
 	struct child *c;
 
-	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
+	for (unsigned i = 0; (c = children_at(i)) != NULL; i++)
 		if (c->taking)
 			return false;
 	return parent.compile_pid == 0;

@@ -50,7 +50,7 @@ number_of(const struct settings *s, const char *name)
 static bool
 any_leaves(void)
 {
-	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
+	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		if (w->leaving)
 			return true;
 	return false;
@@ -236,7 +236,7 @@ take_settings(const struct ipc_compiled *result, const int *fds, struct settings
 	close(fds[0]);
 	if (s != MAP_FAILED && open_all(s, &o)) {
 		use(s, &o);
-		ok = parent_keep_images(merged, result->rules);
+		ok = reload_keep_images(merged, result->rules);
 	}
 	if (s != MAP_FAILED)
 		munmap((void *)(uintptr_t)s, sizeof *s);
@@ -262,7 +262,7 @@ forget_specialist(struct child *c)
 static void
 forget_worker(struct child *w)
 {
-	parent_close_books(w);
+	children_close_books(w);
 	*w = (struct child){.role = ROLE_WORKER,
 			    .index = w->index,
 			    .generation = w->generation,
@@ -285,7 +285,7 @@ part_with_old(void)
 		if (c->pid == 0)
 			forget_specialist(c);
 	}
-	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
+	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		if (w->pid == 0)
 			forget_worker(w);
 }
@@ -304,7 +304,7 @@ new_workers(void)
 {
 	unsigned n = 0;
 
-	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
+	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		n += !is_old(w);
 	return n;
 }
@@ -313,11 +313,11 @@ new_workers(void)
 static void
 start_workers(void)
 {
-	unsigned n = new_workers(), wanted = parent_workers_wanted(parent.settings);
+	unsigned n = new_workers(), wanted = children_workers_wanted(parent.settings);
 	struct child *w;
 
 	for (; n < wanted && (w = free_worker()) != NULL; n++)
-		parent_add_worker((unsigned)(w - parent.workers));
+		children_add_worker((unsigned)(w - parent.workers));
 	if (n < wanted)
 		log_info("%u of %u workers: more when old ones have left", n, wanted);
 }
@@ -348,7 +348,7 @@ takeover_begin(void)
 		l->replaced = true;
 		kill(l->pid, SIGKILL);
 	}
-	parent_compile(false);
+	reload_compile(false);
 }
 
 /* They have no errors, but this machine does not give what they want; which was told. */
@@ -361,7 +361,7 @@ tell_not_taken(void)
 
 	parent.reloads_refused++;
 	log_error("the new settings could not be put in force, settings and policy stay");
-	parent_note(&body);
+	notes_add(&body);
 }
 
 void
@@ -377,7 +377,7 @@ takeover_settings(const struct ipc_compiled *result, const int *fds)
 	}
 	parent.rolling_refused = !taken;
 	if (!taken && fds == NULL)
-		parent_tell_refused(result);
+		reload_refused(result);
 	else if (!taken)
 		tell_not_taken();
 	else if (strcmp(old.state.directory, parent.settings->state.directory) != 0)
@@ -385,8 +385,8 @@ takeover_settings(const struct ipc_compiled *result, const int *fds)
 	parent.rolling = ROLL_WORKERS;
 	parent.rolling_until_ms = parent_now() + START_MS;
 	if (taken)
-		parent_spread_policy(result, &old);
-	if (!parent_start_specialists())
+		reload_spread(result, &old);
+	if (!children_start_specialists())
 		log_error("not all processes that the configuration wants could be started");
 	start_workers();
 }
@@ -399,7 +399,7 @@ all_new_ready(void)
 {
 	struct child *c;
 
-	for (unsigned i = 0; (c = parent_child(i)) != NULL; i++)
+	for (unsigned i = 0; (c = children_at(i)) != NULL; i++)
 		if (!c->leaving && !c->ready && !(c->role == ROLE_WORKER && is_old(c)))
 			return false;
 	return true;
@@ -411,10 +411,10 @@ let_workers_go(void)
 	struct ipc_leave body = {parent.settings->timeouts.handover};
 	unsigned n = 0;
 
-	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
+	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		if (is_old(w) && !w->leaving) {
 			w->leaving = true;
-			parent_send(w, IPC_LEAVE, &body, sizeof body, NULL, 0);
+			children_send(w, IPC_LEAVE, &body, sizeof body, NULL, 0);
 			n++;
 		}
 	return n;
@@ -441,13 +441,13 @@ static void
 let_control_go(void)
 {
 	struct ipc_leave body = {CONTROL_LEAVE_MS};
-	struct child *c = parent_specialist(ROLE_CONTROL);
+	struct child *c = children_specialist(ROLE_CONTROL);
 
 	if (c == NULL || c->pid == 0 || !is_old(c))
 		return;
 	c->replaced = true;
 	c->leaving = parent.control == -1 && parent.metrics == -1; /* nobody will ask any more */
-	parent_send(c, IPC_LEAVE, &body, sizeof body, NULL, 0);
+	children_send(c, IPC_LEAVE, &body, sizeof body, NULL, 0);
 }
 
 static void
@@ -459,11 +459,11 @@ answer_wishes(const struct ipc_answer *a)
 		if (w->state != WISH_RESTARTS)
 			continue;
 		if (a->result == ANSWER_DONE)
-			parent_record(&w->order, true, "%u new worker%s", a->workers,
-				      a->workers == 1 ? "" : "s");
+			notes_record(&w->order, true, "%u new worker%s", a->workers,
+				     a->workers == 1 ? "" : "s");
 		else
-			parent_record(&w->order, false, "%s", a->why);
-		parent_answer(&w->order, a);
+			notes_record(&w->order, false, "%s", a->why);
+		wishes_answer(&w->order, a);
 		w->state = WISH_NONE;
 	}
 }
@@ -510,7 +510,7 @@ takeover_turn(void)
 static bool
 has_workers(uint32_t epoch)
 {
-	for (struct child *w = parent_next_worker(NULL); w != NULL; w = parent_next_worker(w))
+	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		if (w->epoch == epoch && w->pid != 0)
 			return true;
 	return false;
@@ -525,7 +525,7 @@ takeover_worker_gone(void)
 		struct child *c = &parent.specialists[i];
 
 		if (c->leaving && c->role == ROLE_AUTHENTICATOR && !has_workers(c->epoch))
-			parent_send(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
+			children_send(c, IPC_DRAIN, &body, sizeof body, NULL, 0);
 	}
 }
 
