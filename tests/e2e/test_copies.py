@@ -708,8 +708,10 @@ def test_only_for_reading(copied, rsyslogs):
 
 # -- the journal --------------------------------------------------------------------------------
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists(JOURNALD),
-                    reason="needs root, and journald")
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists(JOURNALD) or
+                    subprocess.run(["unshare", "--mount", "--propagation", "private", "true"],
+                                   check=False, stderr=subprocess.DEVNULL).returncode != 0,
+                    reason="needs root, journald, and mounts of its own")
 def test_the_journal(daemons, build, journalds, crowds, echo):
     """The real one: each record once, its fields to be asked for, also those of a hostile name."""
     journal = journalds()
