@@ -457,7 +457,7 @@ put_list(struct page *p, const struct top *t, enum list l, size_t rows)
 	while (count > 1 && p->width - count * NUMBER_WIDTH < NAME_LEAST)
 		count--;
 	width = p->width - count * NUMBER_WIDTH;
-	if (l < RULES)
+	if (l != RULES && l != DENIALS)
 		snprintf(
 		    title, sizeof title, "%s (%s)", titles[l],
 		    count_text(json_count(json_object_get(s->totals, "distinct"), list_words[l]),

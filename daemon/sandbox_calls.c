@@ -76,6 +76,12 @@ LIST(compile, SCMP_SYS(memfd_create), SCMP_SYS(alarm), SCMP_SYS(setitimer), SCMP
 /* Collects the nursery at its end. */
 LIST(collect, SCMP_SYS(wait4), SCMP_SYS(waitid));
 
+#ifdef SANITIZED /* the leak check stops its own process so */
+#define UNLESS_SANITIZED(call)
+#else
+#define UNLESS_SANITIZED(call) call,
+#endif
+
 /* No server needs these, and no module of PAM: they change the machine, or look into other
  * processes. */
 LIST(never, SCMP_SYS(acct), SCMP_SYS(add_key), SCMP_SYS(adjtimex), SCMP_SYS(afs_syscall),
@@ -94,13 +100,8 @@ LIST(never, SCMP_SYS(acct), SCMP_SYS(add_key), SCMP_SYS(adjtimex), SCMP_SYS(afs_
      SCMP_SYS(settimeofday), SCMP_SYS(stime), SCMP_SYS(swapoff), SCMP_SYS(swapon),
      SCMP_SYS(_sysctl), SCMP_SYS(sysfs), SCMP_SYS(syslog), SCMP_SYS(umount), SCMP_SYS(umount2),
      SCMP_SYS(unshare), SCMP_SYS(uselib), SCMP_SYS(userfaultfd), SCMP_SYS(ustat), SCMP_SYS(vhangup),
-     SCMP_SYS(vm86), SCMP_SYS(vm86old),
-#ifndef SANITIZED /* the leak check stops its own process so */
-     SCMP_SYS(ptrace), SCMP_SYS(process_madvise)
-#else
-     SCMP_SYS(process_madvise)
-#endif
-);
+     SCMP_SYS(vm86), SCMP_SYS(vm86old), UNLESS_SANITIZED(SCMP_SYS(ptrace))
+     SCMP_SYS(process_madvise));
 
 const int sandbox_sanitizers[] = {SCMP_SYS(clone),
 				  SCMP_SYS(clone3),
