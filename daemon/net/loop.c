@@ -385,7 +385,8 @@ learn_from_nap(int events)
 void
 loop_stay_awake(void)
 {
-	loop.nap_after_ms = loop.now_ms + AWAKE_MS;
+	if (loop.nap_after_ms < loop.now_ms + AWAKE_MS)
+		loop.nap_after_ms = loop.now_ms + AWAKE_MS;
 }
 
 bool
