@@ -9,8 +9,6 @@
  */
 #include "books/books.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/form.h"
+#include "books/memory.h"
 
 #define BOOKS_MAGIC 0x426f6f6b73303100u
 #define PAGE 4096u
@@ -175,7 +174,6 @@ books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t s
 {
 	struct books_head head = {.magic = BOOKS_MAGIC};
 	struct layout l;
-	int fd, error;
 
 	if (sessions > MOST_CARDS - BOOKS_BACKLOG - BOOKS_DESTINATIONS)
 		sessions = MOST_CARDS - BOOKS_BACKLOG - BOOKS_DESTINATIONS;
@@ -187,18 +185,7 @@ books_create(unsigned worker, unsigned generation, uint32_t sessions, uint64_t s
 	head.serial_seed = (uint32_t)session_seed & 0xffff;
 	head.born_ms = clock_wall_ns() / NS_PER_MS;
 	l = layout_of(head.capacity, head.ring_size);
-
-	fd = memfd_create("books", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return -1;
-	if (ftruncate(fd, (off_t)l.total) == 0 &&
-	    pwrite(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return memory_create("books", l.total, &head, sizeof head);
 }
 
 static bool

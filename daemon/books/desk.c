@@ -8,9 +8,9 @@
 #include "config.h"
 
 #include "books/desk.h"
+#include "books/memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -72,17 +72,7 @@ desk_form(void)
 int
 desk_create(void)
 {
-	int fd = memfd_create("desk", MFD_CLOEXEC | MFD_ALLOW_SEALING), error;
-
-	if (fd == -1)
-		return -1;
-	if (ftruncate(fd, DESK_BYTES) == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return memory_create("desk", DESK_BYTES, NULL, 0);
 }
 
 static void

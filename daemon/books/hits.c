@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/form.h"
+#include "books/memory.h"
 #include "rules/rules.h"
 
 #define HITS_MAGIC 0x4869747330303100u
@@ -60,23 +61,12 @@ int
 hits_create(uint32_t rules)
 {
 	struct head head = {HITS_MAGIC, rules, 0};
-	int fd, error;
 
 	if (rules > MOST_RULES) {
 		errno = EFBIG;
 		return -1;
 	}
-	fd = memfd_create("hits", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd == -1)
-		return -1;
-	if (ftruncate(fd, (off_t)bytes_of(rules)) == 0 &&
-	    pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return memory_create("hits", bytes_of(rules), &head, sizeof head);
 }
 
 struct hits *

@@ -4,17 +4,15 @@
  */
 #include "books/lags.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/form.h"
+#include "books/memory.h"
 
 #define LAGS_MAGIC 0x4c61677330303100u
 #define LOOKS 1000 /* at a place that is being written again and again */
@@ -57,18 +55,8 @@ int
 lags_create(void)
 {
 	static const uint64_t magic = LAGS_MAGIC;
-	int fd = memfd_create("copies", MFD_CLOEXEC | MFD_ALLOW_SEALING), error;
 
-	if (fd == -1)
-		return -1;
-	if (ftruncate(fd, sizeof(struct page)) == 0 &&
-	    pwrite(fd, &magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return memory_create("copies", sizeof(struct page), &magic, sizeof magic);
 }
 
 struct lags *

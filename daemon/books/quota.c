@@ -9,16 +9,14 @@
  */
 #include "books/quota.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/form.h"
+#include "books/memory.h"
 
 #define QUOTA_MAGIC 0x51756f7461303100u
 #define PAGE 4096u
@@ -84,23 +82,12 @@ quota_create(uint32_t sessions)
 {
 	uint64_t live = sessions == 0 ? UNLIMITED : sessions;
 	struct head head = {.magic = QUOTA_MAGIC};
-	int fd, error;
 
 	head.counts = slots_for(COUNTS_A_SESSION * live);
 	head.buckets = slots_for(2 * live);
 	if (getrandom(head.key, sizeof head.key, 0) != (ssize_t)sizeof head.key)
 		return -1;
-	fd = memfd_create("quotas", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd == -1)
-		return -1;
-	if (ftruncate(fd, (off_t)bytes_of(head.counts, head.buckets)) == 0 &&
-	    pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return memory_create("quotas", bytes_of(head.counts, head.buckets), &head, sizeof head);
 }
 
 static bool

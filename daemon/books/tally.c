@@ -10,17 +10,15 @@
  */
 #include "books/tally.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/form.h"
+#include "books/memory.h"
 
 #define TALLY_MAGIC 0x54616c6c79303100u
 #define PAGE 4096u
@@ -61,23 +59,12 @@ tally_create(uint32_t sessions)
 {
 	struct tally_head head = {.magic = TALLY_MAGIC, .slots = 1024};
 	uint64_t want = 8 * (uint64_t)(sessions == 0 ? UNLIMITED : sessions);
-	int fd, error;
 
 	while (head.slots < want && head.slots < 1u << 26)
 		head.slots <<= 1;
 	if (getrandom(head.key, sizeof(head.key), 0) != (ssize_t)sizeof(head.key))
 		return -1;
-	fd = memfd_create("tally", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return -1;
-	if (ftruncate(fd, (off_t)(HEAD_BYTES + head.slots * sizeof(uint64_t))) == 0 &&
-	    pwrite(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	return memory_create("tally", HEAD_BYTES + head.slots * sizeof(uint64_t), &head, sizeof head);
 }
 
 uint64_t
