@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "channel.h"
 #include "net/conn.h"
+#include "net/pace.h"
 #include "sweep.h"
 #include "walk/session.h"
 
@@ -297,6 +298,13 @@ refused(struct listener *l)
 }
 
 static void
+pace_listeners(void)
+{
+	for (unsigned i = 0; i < worker.listener_count; i++)
+		pace_renew(worker.listeners[i].fd);
+}
+
+static void
 on_listeners(const struct message *m)
 {
 	const struct ipc_listeners *l = m->body;
@@ -317,6 +325,7 @@ on_listeners(const struct message *m)
 		    .refused = refused,
 		};
 	worker.listener_count = l->count;
+	pace_listeners();
 }
 
 static struct resolver_options
@@ -354,6 +363,8 @@ take_settings(const struct settings *s, bool first)
 	struct resolver_options o = dns_options(s);
 
 	walk.settings = s;
+	pace_learn(s->pace_near);
+	pace_listeners();
 	walk.limits.sessions = s->limits.sessions;
 	walk.limits.per_source = s->limits.sessions_per_source;
 	walk.limits.handshakes = s->limits.handshakes;

@@ -364,8 +364,9 @@ const char *const *
 settings_words(void)
 {
 	static const char *const words[] = {
-	    "listeners", "workers", "user", "sandbox", "egress", "timeouts", "limits",  "dns",
-	    "bind",      "udp",     "auth", "audit",   "state",  "control",  "metrics", NULL};
+	    "listeners", "workers", "user", "sandbox", "egress", "relay", "timeouts", "limits",
+	    "dns",	 "bind",    "udp",  "auth",    "audit",  "state", "control",  "metrics",
+	    NULL};
 
 	return words;
 }

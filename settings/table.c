@@ -50,6 +50,8 @@ const struct setting settings_table[] = {
      "confine each process to the system calls and files that it needs; \"log\": only tell of others"},
     {"egress.addresses", SETTING_ADDRESSES, AT(egress.addresses), AT(egress.count), NULL, 0,
      SETTINGS_LIST, SETTING_OURS, NULL, "source addresses of outgoing connections, one a family"},
+    {"relay.pace-near", SETTING_BOOL, AT(pace_near), 0, "false", 0, 0, 0, NULL,
+     "where the system's congestion control paces (BBR): also bulk to peers nearer than 1 ms"},
 
     {"timeouts.handshake", SETTING_TIME_MS, AT(timeouts.handshake), 0, "30 s", 10, HOUR, 0, NULL,
      "from accept to the last byte of the request"},

@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "net/pace.h"
+
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
@@ -79,6 +81,7 @@ conn_start(const struct endpoint *to, const struct addr *from)
 	if (fd == -1)
 		return -1;
 	conn_inline_urgent(fd);
+	pace_begin(fd);
 	if (from != NULL && bind_source(fd, from) == -1)
 		goto fail;
 	if (connect(fd, (struct sockaddr *)&ss, len) == 0 || errno == EINPROGRESS)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "net/conn.h"
+#include "net/pace.h"
 
 #define BACKLOG 8
 
@@ -33,6 +34,7 @@ stand(int fd, const struct addr *on, uint16_t port, struct endpoint *at)
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes) == -1)
 		return false;
 	conn_inline_urgent(fd);
+	pace_begin(fd);
 	return bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, BACKLOG) == 0 &&
 	       conn_local(fd, at);
 }

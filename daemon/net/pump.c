@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "net/conn.h"
+#include "net/pace.h"
 #include "net/protect.h"
 
 #define PIPE_BYTES (512 * 1024) /* less wakes the peer more often, more makes one stream wait */
@@ -111,6 +112,10 @@ delivered(struct pump *p, int d, size_t n)
 
 	p->bytes[d] += n;
 	p->active_ms = loop_now();
+	if (p->bytes[d] >= PACE_LOOK && !p->flow[d].looked) {
+		p->flow[d].looked = 1;
+		pace_look(p->end[!d].fd);
+	}
 	if (first)
 		p->calls->first_byte(p);
 }

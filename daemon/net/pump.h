@@ -39,7 +39,8 @@ struct flow {
 	uint8_t bulk;	/* splice: `pipe` is meant where anything is held */
 	uint8_t fin;	/* the source has ended */
 	uint8_t done;	/* and that was passed on */
-	uint8_t full;	/* reads in a row that filled the buffer */
+	uint8_t full : 7;	/* reads in a row that filled the buffer */
+	uint8_t looked : 1; /* at how far the peer is (net/pace.h) */
 };
 
 struct pump;

@@ -68,6 +68,7 @@ struct settings {
 		uint32_t count;
 		struct addr addresses[SETTINGS_LIST];
 	} egress;
+	bool pace_near; /* bulk to near peers keeps the pace of the system's congestion control */
 
 	struct { /* milliseconds; 0: no limit (idle and handover only) */
 		uint32_t handshake, connect, bind, idle, udp_idle, drain, handover;

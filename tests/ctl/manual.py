@@ -28,6 +28,11 @@ ABOUT = {
     "user": "",
     "sandbox": "See\n.Xr sallyportd 8 .\nTaken at the start and by a hand-over.",
     "egress": "",
+    "relay": "How bytes are carried.\n"
+             "A congestion control that paces costs more than all else here, and to a peer that is near gains nothing.\n"
+             "So where that of the system is BBR, connections begin with another,\n"
+             "and have BBR once they have sent 64 KiB on a way that takes 1 ms or more.\n"
+             "Routes with a congestion control of their own keep it.",
     "timeouts": "",
     "limits": "A connection beyond a limit is refused at once, and counted.\n"
               "A source is a client's address, or the network around it.",

@@ -1,13 +1,18 @@
 """Addresses and processes of this machine."""
+import collections
+import contextlib
 import ctypes
 import fcntl
 import os
 import random
+import select
 import signal
 import socket
 import struct
 import subprocess
 import termios
+import threading
+import time
 
 import pytest
 
@@ -122,7 +127,7 @@ class NetNamespace:
     def __init__(self):
         self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"],
                                         stdin=subprocess.DEVNULL)
-        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._outside = []  # where those are who are inside now: one may be within another
         mine = os.stat("/proc/self/ns/net").st_ino
         from harness.wait import until
         until(lambda: os.stat(f"/proc/{self._holder.pid}/ns/net").st_ino != mine,
@@ -135,17 +140,61 @@ class NetNamespace:
                        check=True)
 
     def __enter__(self):
+        self._outside.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         _setns(self._theirs)
         return self
 
     def __exit__(self, *_):
-        _setns(self._own)
+        outside = self._outside.pop()
+        _setns(outside)
+        os.close(outside)
 
     def close(self):
         self._holder.terminate()
         self._holder.wait()
-        os.close(self._own)
         os.close(self._theirs)
+
+
+class Road:
+    """A long way between two namespaces: each packet takes `seconds`.  near and far are the
+    addresses of its ends."""
+
+    near, far = "10.99.0.1", "10.99.0.2"
+
+    def __init__(self, here, there, seconds):
+        self.seconds = seconds
+        self.ends = [self._end(here, self.near), self._end(there, self.far)]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _end(space, address):
+        with space:
+            end = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            # TUNSETIFF with IFF_TUN | IFF_NO_PI: bare IP packets
+            fcntl.ioctl(end, 0x400454ca, struct.pack("16sH22x", b"road", 0x1001))
+        space.ip("addr", "add", f"{address}/24", "dev", "road")
+        space.ip("link", "set", "road", "up")
+        return end
+
+    def _carry(self):
+        on_the_way = collections.deque()
+        while not self._stop.is_set():
+            wait = max(0.0, on_the_way[0][0] - time.monotonic()) if on_the_way else 0.05
+            for end in select.select(self.ends, [], [], wait)[0]:
+                other = self.ends[1 - self.ends.index(end)]
+                on_the_way.append((time.monotonic() + self.seconds, other, os.read(end, 65536)))
+            while on_the_way and on_the_way[0][0] <= time.monotonic():
+                _, to, packet = on_the_way.popleft()
+                with contextlib.suppress(OSError):  # it is full, or on its way down: lost
+                    os.write(to, packet)
+
+    def close(self):
+        self._stop.set()
+        self._thread.join()
+        for end in self.ends:
+            os.close(end)
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
