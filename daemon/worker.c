@@ -32,7 +32,7 @@
 #define LAST_LOOK_MS 10
 #define FAIR_SHARE 8 /* more than an eighth above the least loaded: the other first ... */
 #define FAIR_SLACK 1 /* ... but not for so few, */
-#define FAIR_SLACK_THICK 16 /* or where clients come thick: going to the end of the list costs two calls */
+#define FAIR_SLACK_THICK 16 /* or where clients come thick: each step back costs calls */
 
 struct image {
 	void *at;
@@ -280,7 +280,7 @@ static void
 arrive(struct listener *l)
 {
 	(void)l;
-	if (!loop_is_thick() && is_ahead())
+	if (is_ahead())
 		loop_nap();
 }
 

@@ -352,9 +352,13 @@ def slab_bytes():
     return total
 
 
-def new_network():
+CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
+
+
+def new_network(congestion):
     """Moves this process into an empty network with its own loopback, so that no socket in
-    TIME-WAIT of an earlier run is in the way; False where that is not allowed."""
+    TIME-WAIT of an earlier run is in the way; False where that is not allowed. congestion: the
+    congestion control that all begin with there; "system": as this machine has it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x40000000) != 0:  # CLONE_NEWNET
         return False
@@ -367,6 +371,12 @@ def new_network():
             f.write("1000000")
     except OSError:
         pass
+    if congestion != "system":
+        try:
+            with open(CONGESTION, "w", encoding="ascii") as f:
+                f.write(congestion)
+        except OSError as e:
+            raise SystemExit(f"bench: congestion control {congestion}: {e.strerror}") from None
     return True
 
 

@@ -274,8 +274,8 @@ def markdown(results, scenarios, contenders, facts, dropped):
         "# Benchmark",
         "",
         f"{facts['processors']} processors ({facts['model']}), {facts['memory_gib']:g} GiB, Linux "
-        f"{facts['kernel']}, {facts['date']}. Everything on loopback; {facts['rounds']} rounds, the "
-        "contenders in turn within each; median [least–most]. Made by `./dev bench`.",
+        f"{facts['kernel']}, TCP with {facts['congestion']}, {facts['date']}. Everything on loopback; "
+        f"{facts['rounds']} rounds, the contenders in turn within each; median [least–most]. Made by `./dev bench`.",
         "",
         "Versions: " + ", ".join(f"{c.title} {c.version()}" for c in contenders if c.version()) + ".",
         f"Sallyport runs with a policy of {facts['rules']:,} rules and writes a ledger record at each start and "

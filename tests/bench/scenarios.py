@@ -29,10 +29,11 @@ class Trouble(Exception):
 class Plan:
     """Sizes and times of one whole benchmark."""
 
-    def __init__(self, build, quick, noise):
+    def __init__(self, build, quick, noise, congestion="system"):
         processors = os.sched_getaffinity(0)
         self.build = build
         self.noise = noise
+        self.congestion = congestion
         self.workers = len(processors)
         self.pinned = {min(processors)}
         self.generators = max(1, len(processors) // 4)
@@ -254,7 +255,7 @@ def go(loads):
 @contextlib.contextmanager
 def stage(plan, contender, processors=None, workers=None, start=True):
     """A contender and its target, alone in a new network where that can be had."""
-    if not meters.new_network():
+    if not meters.new_network(plan.congestion):
         meters.wait_for_time_wait()
     folder = tempfile.mkdtemp(prefix="sallyport-bench-")
     os.chmod(folder, 0o755)
