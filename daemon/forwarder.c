@@ -532,6 +532,8 @@ static void
 on_policy(const struct message *m)
 {
 	const struct settings *s = mmap(NULL, sizeof *s, PROT_READ, MAP_SHARED, m->fds[0], 0);
+	const struct ipc_policy *body = m->body;
+	struct ipc_policy_taken taken = {.generation = body->generation};
 
 	forwarder.asked = true;
 	if (s == MAP_FAILED)
@@ -543,6 +545,7 @@ on_policy(const struct message *m)
 		take_settings(s);
 	if (s != MAP_FAILED)
 		munmap((void *)(uintptr_t)s, sizeof *s);
+	channel_send(&forwarder.channel, IPC_POLICY_TAKEN, &taken, sizeof taken, NULL, 0);
 }
 
 static void

@@ -311,9 +311,9 @@ reload_settle(void)
 	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		if (w->taking)
 			return;
-	if (children_control() != NULL &&
-	    children_control()->taking) /* it knows who may still order */
-		return;
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		if (parent.specialists[i].taking)
+			return;
 	if (parent.revoked > 0)
 		log_notice("the new policy ended %u session%s", parent.revoked,
 			   parent.revoked == 1 ? "" : "s");
@@ -334,6 +334,13 @@ reload_policy_taken(struct child *c, const struct ipc_policy_taken *taken)
 	reload_settle();
 }
 
+/* Control knows who may still order, the forwarder from where on a new copy gets all. */
+static bool
+answers(enum ipc_role role)
+{
+	return role == ROLE_CONTROL || role == ROLE_FORWARDER;
+}
+
 void
 reload_spread(const struct ipc_compiled *result, const struct settings *old)
 {
@@ -345,12 +352,13 @@ reload_spread(const struct ipc_compiled *result, const struct settings *old)
 	if (strcmp(old->audit.file, parent.settings->audit.file) != 0)
 		audit_files_renew();
 	for (unsigned i = 0; i < parent.specialist_count; i++)
-		if (parent.specialists[i].pid != 0) {
+		if (parent.specialists[i].pid != 0)
 			briefing_policy(&parent.specialists[i]);
-			parent.specialists[i].taking = parent.specialists[i].role == ROLE_CONTROL;
-		}
 	if (!children_start_specialists()) /* those that the old configuration did not want */
 		log_error("not all processes that the new configuration wants could be started");
+	for (unsigned i = 0; i < parent.specialist_count; i++)
+		parent.specialists[i].taking =
+		    parent.specialists[i].pid != 0 && answers(parent.specialists[i].role);
 	for (struct child *w = children_next_worker(NULL); w != NULL; w = children_next_worker(w))
 		if (w->pid != 0) {
 			briefing_policy(w);

@@ -89,7 +89,7 @@ enum ipc_type {
 	IPC_NOTE,	  /* ipc_note: to be a record. Told again to a ledger that was restarted. parent -> ledger */
 	/* worker, ledger -> parent */
 	IPC_READY,	  /* empty */
-	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger, control */
+	IPC_POLICY_TAKEN, /* ipc_policy_taken. worker, ledger, control, forwarder */
 	IPC_AUDIT_STATE,  /* ipc_audit_state. ledger */
 	IPC_AUDIT_ROTATE, /* empty: the file is full or old, a new one is wanted. ledger */
 	IPC_AUDIT_TAKEN,  /* empty: the oldest file that was told and not answered so is done, the next is in use. ledger */
