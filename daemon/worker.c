@@ -358,13 +358,25 @@ policy_taken(void)
 }
 
 static void
+take_pace(const struct settings *s)
+{
+	static const char *told;
+	const char *begin = pace_learn(s->pace_near);
+
+	if (worker.index == 0 && begin != NULL && begin != told)
+		log_info("the system's congestion control paces: connections begin with '%s', and keep it to near peers",
+			 begin);
+	told = begin;
+	pace_listeners();
+}
+
+static void
 take_settings(const struct settings *s, bool first)
 {
 	struct resolver_options o = dns_options(s);
 
 	walk.settings = s;
-	pace_learn(s->pace_near);
-	pace_listeners();
+	take_pace(s);
 	walk.limits.sessions = s->limits.sessions;
 	walk.limits.per_source = s->limits.sessions_per_source;
 	walk.limits.handshakes = s->limits.handshakes;

@@ -17,9 +17,10 @@
 
 /*
  * What the system does; at the start and whenever it may have changed. near_too (relay.pace-near): all is left to it.
- * Until then the others do nothing. Nothing that fails here matters.
+ * Until then the others do nothing. Nothing that fails here matters. Returns what connections begin with; NULL: as the
+ * system says.
  */
-void pace_learn(bool near_too);
+const char *pace_learn(bool near_too);
 /* fd, a TCP socket that is not connected: begins without pace, and so does what is accepted from it. */
 void pace_begin(int fd);
 /* The same for a listener that may have learned otherwise before. */

@@ -72,7 +72,9 @@ def carry(client, sock, n):
 
 def test_near_peers_are_not_paced(paced, daemons):
     with paced:
-        daemon = daemons(rules=ALLOW)
+        daemon = daemons(rules=ALLOW, start=False)
+        daemon.options = ["-v"]
+        daemon.start()
         target = Target(serve=hold)
         with Client(daemon.at) as client:
             client.connect5(*target.at)
@@ -82,6 +84,7 @@ def test_near_peers_are_not_paced(paced, daemons):
                 assert of_client(paced, daemon) == "cubic"
                 assert of_target(paced, target) == "cubic"
             assert algorithm(paced, "src", f"{target.host}:{target.port}") == "bbr"  # not ours
+        assert daemon.log().count("connections begin with 'cubic'") == 1  # of two workers
     target.close()
 
 
