@@ -164,18 +164,6 @@ parse4(const char *s, size_t len, uint8_t out[4])
 	return len == 0;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* A group of 1-4 hex digits at s; returns how many digits, 0 if it is none. */
 static size_t
 parse_group(const char *s, size_t len, uint8_t out[2])
@@ -183,10 +171,10 @@ parse_group(const char *s, size_t len, uint8_t out[2])
 	unsigned v = 0;
 	size_t n = 0;
 
-	while (n < len && hex_digit(s[n]) >= 0) {
+	while (n < len && text_hex_digit(s[n]) >= 0) {
 		if (n == 4)
 			return 0;
-		v = v << 4 | (unsigned)hex_digit(s[n++]);
+		v = v << 4 | (unsigned)text_hex_digit(s[n++]);
 	}
 	out[0] = (uint8_t)(v >> 8);
 	out[1] = (uint8_t)v;

@@ -456,6 +456,16 @@ text_nearest(const char *word, const char *const *candidates)
 	return nearest;
 }
 
+int
+text_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 bool
 text_parse_u64(const char *s, size_t len, uint64_t max, uint64_t *out)
 {

@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "channel.h"
+#include "compile.h"
 #include "pool.h"
 #include "rules/rules.h"
 #include "settings/users.h"
@@ -963,15 +964,13 @@ static void
 take_policy(const struct message *m)
 {
 	const struct ipc_policy *body = m->body;
-	struct settings *s = mmap(NULL, sizeof *s, PROT_READ, MAP_SHARED, m->fds[0], 0);
+	size_t settings_len, image_len;
+	struct settings *s = image_map(m->fds[0], &settings_len);
+	void *image = image_map(m->fds[1], &image_len);
 	struct policy *p = NULL;
-	void *image = MAP_FAILED;
-	struct stat st;
 
-	if (fstat(m->fds[1], &st) == 0)
-		image = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, m->fds[1], 0);
-	if (s == MAP_FAILED || image == MAP_FAILED || !settings_valid(s, sizeof *s) ||
-	    (p = policy_open_sealed(image, (size_t)st.st_size)) == NULL ||
+	if (s == NULL || image == NULL || !settings_valid(s, settings_len) ||
+	    (p = policy_open_sealed(image, image_len)) == NULL ||
 	    !channel_send(&front.nursery, IPC_NURSERY_POLICY, body, sizeof *body, m->fds, 2)) {
 		log_error("bad image of settings or policy"); /* the next of us gets it anew */
 		front.over = true;
@@ -985,7 +984,7 @@ take_policy(const struct message *m)
 	front.settings = s;
 	front.policy = p;
 	front.image = image;
-	front.image_len = (size_t)st.st_size;
+	front.image_len = image_len;
 	front.generation = body->generation;
 	front.groups_named = policy_unix_groups(p, NULL, 0) > 0;
 	front.awaited[SECRETS_USERS] = s->auth.file_path[0] != '\0';

@@ -60,6 +60,19 @@ image_sealed(int fd, size_t least)
 	       (size_t)st.st_size >= least;
 }
 
+void *
+image_map(int fd, size_t *len)
+{
+	struct stat st;
+	void *at;
+
+	if (fstat(fd, &st) == -1 || st.st_size <= 0)
+		return NULL;
+	*len = (size_t)st.st_size;
+	at = mmap(NULL, *len, PROT_READ, MAP_SHARED, fd, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
 static void
 tell_text(const struct channel *c, enum ipc_type type, struct buffer *text)
 {

@@ -17,5 +17,7 @@ pid_t compile_start(const char *path, bool colour, struct channel *channel);
 int image_seal(const char *name, const void *bytes, size_t len);
 /* It is of at least `least` bytes and can neither shrink nor change. */
 bool image_sealed(int fd, size_t least);
+/* All of it, for reading, in *len bytes. NULL: it is empty, or cannot be mapped. */
+void *image_map(int fd, size_t *len);
 
 #endif

@@ -8,11 +8,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "compile.h"
 #include "counting.h"
 #include "vitals.h"
 #include "walk/endings.h"
@@ -98,19 +98,6 @@ controller_copy(uint32_t n, struct lag *lag, double *seconds)
 
 /* ---- policies ------------------------------------------------------------------------------ */
 
-static void *
-map_image(int fd, size_t *len)
-{
-	struct stat st;
-	void *at;
-
-	if (fstat(fd, &st) == -1 || st.st_size <= 0)
-		return NULL;
-	*len = (size_t)st.st_size;
-	at = mmap(NULL, *len, PROT_READ, MAP_SHARED, fd, 0);
-	return at == MAP_FAILED ? NULL : at;
-}
-
 static void
 edition_drop(struct edition *e)
 {
@@ -168,8 +155,8 @@ on_policy(const struct message *m)
 	struct edition e = {.number = body->generation}, *room;
 	struct ipc_policy_taken taken = {.generation = body->generation};
 
-	e.settings_at = map_image(m->fds[0], &e.settings_len);
-	e.policy_at = map_image(m->fds[1], &e.policy_len);
+	e.settings_at = image_map(m->fds[0], &e.settings_len);
+	e.policy_at = image_map(m->fds[1], &e.policy_len);
 	if (e.settings_at == NULL || !settings_valid(e.settings_at, e.settings_len) ||
 	    e.policy_at == NULL ||
 	    (e.policy = policy_open_sealed(e.policy_at, e.policy_len)) == NULL) {

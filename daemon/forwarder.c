@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "channel.h"
+#include "compile.h"
 #include "copies.h"
 
 #define LOOK_MS 16    /* between two looks at the files */
@@ -531,20 +532,21 @@ take_settings(const struct settings *s)
 static void
 on_policy(const struct message *m)
 {
-	const struct settings *s = mmap(NULL, sizeof *s, PROT_READ, MAP_SHARED, m->fds[0], 0);
+	size_t len = 0;
+	struct settings *s = image_map(m->fds[0], &len);
 	const struct ipc_policy *body = m->body;
 	struct ipc_policy_taken taken = {.generation = body->generation};
 
 	forwarder.asked = true;
-	if (s == MAP_FAILED)
+	if (s == NULL)
 		log_error("cannot map the settings: %s", strerror(errno));
-	else if (!settings_valid(s, sizeof *s) || forwarder.volume_count == 0 ||
+	else if (!settings_valid(s, len) || forwarder.volume_count == 0 ||
 		 forwarder.page == NULL)
 		log_error("nothing can be copied");
 	else if (forwarder_wanted(s) || forwarder.told)
 		take_settings(s);
-	if (s != MAP_FAILED)
-		munmap((void *)(uintptr_t)s, sizeof *s);
+	if (s != NULL)
+		munmap(s, len);
 	channel_send(&forwarder.channel, IPC_POLICY_TAKEN, &taken, sizeof taken, NULL, 0);
 }
 

@@ -38,6 +38,7 @@
 #include "books/record.h"
 #include "books/tally.h"
 #include "channel.h"
+#include "compile.h"
 #include "rules/rules.h"
 #include "settings/settings.h"
 #include "walk/endings.h"
@@ -213,19 +214,6 @@ generation_room(void)
 		room = old;
 	}
 	return room;
-}
-
-static void *
-map_image(int fd, size_t *len)
-{
-	struct stat st;
-	void *at;
-
-	if (fstat(fd, &st) == -1 || st.st_size <= 0)
-		return NULL;
-	*len = (size_t)st.st_size;
-	at = mmap(NULL, *len, PROT_READ, MAP_SHARED, fd, 0);
-	return at == MAP_FAILED ? NULL : at;
 }
 
 static const struct settings *
@@ -1022,8 +1010,8 @@ on_policy(const struct message *m)
 	const struct ipc_policy *body = m->body;
 	struct generation g = {.number = body->generation}, *room = generation_room();
 
-	g.settings_at = map_image(m->fds[0], &g.settings_len);
-	g.policy_at = map_image(m->fds[1], &g.policy_len);
+	g.settings_at = image_map(m->fds[0], &g.settings_len);
+	g.policy_at = image_map(m->fds[1], &g.policy_len);
 	if (g.settings_at == NULL || !settings_valid(g.settings_at, g.settings_len) ||
 	    g.policy_at == NULL || (g.policy = policy_open(g.policy_at, g.policy_len)) == NULL)
 		give_up("cannot map the policy");

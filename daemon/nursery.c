@@ -456,16 +456,13 @@ static void
 take_policy(const struct message *m)
 {
 	const struct ipc_policy *body = m->body;
-	struct stat st;
-	struct settings *s = MAP_FAILED;
-	void *image = MAP_FAILED;
+	size_t settings_len, image_len;
+	struct settings *s = image_map(m->fds[0], &settings_len);
+	void *image = image_map(m->fds[1], &image_len);
 	struct policy *p = NULL;
 
-	s = mmap(NULL, sizeof *s, PROT_READ, MAP_SHARED, m->fds[0], 0);
-	if (fstat(m->fds[1], &st) == 0)
-		image = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, m->fds[1], 0);
-	if (s == MAP_FAILED || image == MAP_FAILED || !settings_valid(s, sizeof *s) ||
-	    (p = policy_open_sealed(image, (size_t)st.st_size)) == NULL) {
+	if (s == NULL || image == NULL || !settings_valid(s, settings_len) ||
+	    (p = policy_open_sealed(image, image_len)) == NULL) {
 		log_error("bad image of settings or policy");
 		exit(1);
 	}
@@ -477,7 +474,7 @@ take_policy(const struct message *m)
 	nursery.settings = s;
 	nursery.policy = p;
 	nursery.image = image;
-	nursery.image_len = (size_t)st.st_size;
+	nursery.image_len = image_len;
 	nursery.generation = body->generation;
 	name_files();
 }

@@ -15,12 +15,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "channel.h"
+#include "compile.h"
 #include "net/conn.h"
 #include "net/pace.h"
 #include "sweep.h"
@@ -61,19 +61,14 @@ static struct {
 /* ---- images ------------------------------------------------------------------------ */
 
 static bool
-image_map(int fd, struct image *out)
+map(int fd, struct image *out)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) == -1 || st.st_size <= 0)
-		return false;
-	out->len = (size_t)st.st_size;
-	out->at = mmap(NULL, out->len, PROT_READ, MAP_SHARED, fd, 0);
-	return out->at != MAP_FAILED;
+	out->at = image_map(fd, &out->len);
+	return out->at != NULL;
 }
 
 static void
-image_unmap(struct image *i)
+unmap(struct image *i)
 {
 	if (i->at != NULL)
 		munmap(i->at, i->len);
@@ -398,11 +393,11 @@ on_policy(const struct message *m)
 	struct hits *hits;
 	bool first = walk.policy == NULL;
 
-	if (!image_map(m->fds[0], &settings) || !settings_valid(settings.at, settings.len) ||
-	    !image_map(m->fds[1], &policy) ||
+	if (!map(m->fds[0], &settings) || !settings_valid(settings.at, settings.len) ||
+	    !map(m->fds[1], &policy) ||
 	    (opened = policy_open_sealed(policy.at, policy.len)) == NULL) {
-		image_unmap(&settings);
-		image_unmap(&policy);
+		unmap(&settings);
+		unmap(&policy);
 		if (first)
 			give_up("bad policy image");
 		else
@@ -419,8 +414,8 @@ on_policy(const struct message *m)
 	walk.hits = hits;
 	walk.generation = body->generation;
 	take_settings(settings.at, first);
-	image_unmap(&worker.settings);
-	image_unmap(&worker.policy);
+	unmap(&worker.settings);
+	unmap(&worker.policy);
 	worker.settings = settings;
 	worker.policy = policy;
 	if (worker.over)

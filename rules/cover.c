@@ -33,25 +33,16 @@ list_has(const char *const *list, size_t count, const char *word)
 	return false;
 }
 
-static bool
-user_in(const struct model_set *set, const char *user)
+bool
+set_names(const struct model_set *set, bool groups, const char *word)
 {
-	size_t i;
+	for (size_t i = 0; i < set->object_count; i++) {
+		const struct object *o = set->objects[i];
 
-	for (i = 0; i < set->object_count; i++)
-		if (list_has(set->objects[i]->users, set->objects[i]->user_count, user))
+		if (groups ? list_has(o->unix_groups, o->unix_count, word)
+			   : list_has(o->users, o->user_count, word))
 			return true;
-	return false;
-}
-
-static bool
-unix_in(const struct model_set *set, const char *group)
-{
-	size_t i;
-
-	for (i = 0; i < set->object_count; i++)
-		if (list_has(set->objects[i]->unix_groups, set->objects[i]->unix_count, group))
-			return true;
+	}
 	return false;
 }
 
@@ -85,10 +76,10 @@ who_covers(const struct model_rule *a, const struct model_rule *b)
 		if (holds_object(&a->who, o))
 			continue;
 		for (k = 0; k < o->user_count; k++)
-			if (!user_in(&a->who, o->users[k]))
+			if (!set_names(&a->who, false, o->users[k]))
 				return false;
 		for (k = 0; k < o->unix_count; k++)
-			if (!unix_in(&a->who, o->unix_groups[k]))
+			if (!set_names(&a->who, true, o->unix_groups[k]))
 				return false;
 	}
 	return true;

@@ -349,30 +349,6 @@ cut_listeners(struct scene *s)
 }
 
 static bool
-words_have(const struct model_set *set, bool groups, const char *word)
-{
-	size_t i, low, high;
-
-	for (i = 0; i < set->object_count; i++) {
-		const struct object *o = set->objects[i];
-		const char *const *list = groups ? o->unix_groups : o->users;
-
-		for (low = 0, high = groups ? o->unix_count : o->user_count; low < high;) {
-			size_t mid = low + (high - low) / 2;
-			int d = strcmp(list[mid], word);
-
-			if (d == 0)
-				return true;
-			if (d < 0)
-				low = mid + 1;
-			else
-				high = mid;
-		}
-	}
-	return false;
-}
-
-static bool
 names_groups(const struct model_rule *r)
 {
 	size_t i;
@@ -397,8 +373,8 @@ who_is(const struct scene *s, const struct facet *f, const struct point *at)
 		return true;
 	if (at->groups_failed) /* semantics 4 */
 		return !r->allow && names_groups(r);
-	return at->group ? words_have(&r->who, true, at->group)
-			 : words_have(&r->who, false, at->user);
+	return at->group ? set_names(&r->who, true, at->group)
+			 : set_names(&r->who, false, at->user);
 }
 
 /* By one way: who has more to show (groups, a second identity) is in all sets that he is in with
@@ -747,7 +723,7 @@ label_taken(const struct model_set *set, const char *label)
 			if (strstr(set->objects[i]->hosts[k].text, label))
 				return true;
 	for (i = 0; i < set->object_count; i++)
-		if (words_have(set, false, label))
+		if (set_names(set, false, label))
 			return true;
 	return false;
 }

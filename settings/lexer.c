@@ -32,13 +32,7 @@ is_letter(char c)
 static bool
 is_hex(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-static unsigned
-hex_value(char c)
-{
-	return is_digit(c) ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a') + 10;
+	return text_hex_digit(c) != -1;
 }
 
 void
@@ -200,7 +194,7 @@ escape_at(const char *p, const char *end, int *byte)
 		return 2;
 	}
 	if (p + 3 < end && (p[1] | 0x20) == 'x' && is_hex(p[2]) && is_hex(p[3])) {
-		*byte = (int)(hex_value(p[2]) << 4 | hex_value(p[3]));
+		*byte = text_hex_digit(p[2]) << 4 | text_hex_digit(p[3]);
 		return *byte == 0 || *byte > 0x7f ? 0 : 4;
 	}
 	return p + 1 < end && is_letter(p[1]) ? 0 : 1;

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 #define F(f) (1u << CONTROL_##f)
 #define WHICH (F(ID) | F(USER) | F(RULE))
 
@@ -88,16 +90,6 @@ take_char(struct cursor *c, char want)
 	return true;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Behind a backslash. -1: none that we take. */
 static int
 take_escape(struct cursor *c)
@@ -115,7 +107,7 @@ take_escape(struct cursor *c)
 	if (*c->p++ != 'u' || c->end - c->p < 4)
 		return -1;
 	for (int i = 0; i < 4; i++) {
-		int digit = hex_digit(*c->p++);
+		int digit = text_hex_digit(*c->p++);
 
 		if (digit == -1)
 			return -1;

@@ -229,16 +229,6 @@ fields_read(const char *line, size_t len, struct fields *out)
 
 /* ---- what they say ------------------------------------------------------------------------ */
 
-static int
-digit_of(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Behind a backslash: the byte, and how many more characters told it; -1: none that a record has.
  */
 static int
@@ -249,8 +239,8 @@ escaped(const char *p, const char *end, size_t *used)
 	*used = 1;
 	if (p < end && (*p == '"' || *p == '\\' || *p == '/'))
 		return (unsigned char)*p;
-	if (end - p < 5 || memcmp(p, "u00", 3) != 0 || (high = digit_of(p[3])) == -1 ||
-	    (low = digit_of(p[4])) == -1)
+	if (end - p < 5 || memcmp(p, "u00", 3) != 0 || (high = text_hex_digit(p[3])) == -1 ||
+	    (low = text_hex_digit(p[4])) == -1)
 		return -1;
 	*used = 5;
 	return high << 4 | low;

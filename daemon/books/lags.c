@@ -17,11 +17,15 @@
 #define LAGS_MAGIC 0x4c61677330303100u
 #define LOOKS 1000 /* at a place that is being written again and again */
 
-/* Of two the one holds whose number is even or odd like the version's: the other can be written to.
+#define TURNS 4
+
+/*
+ * Of several the one holds whose turn it is by the version; the next is written to. Of lags there are more than two, so that a
+ * reader is not too late when another was written while it looked. A bookmark is read only when nobody writes.
  */
 struct place {
 	_Atomic uint32_t lag_version, mark_version;
-	struct lag lags[2];
+	struct lag lags[TURNS];
 	struct bookmark marks[2];
 };
 
@@ -39,6 +43,7 @@ lags_form(void)
 {
 	const uint64_t sizes[] = {LAGS_MAGIC,
 				  BOOKMARKS,
+				  TURNS,
 				  LAG_STATES,
 				  sizeof(struct place),
 				  sizeof(struct page),
@@ -99,9 +104,10 @@ lags_get(const struct lags *l, int i, struct lag *out)
 	for (unsigned look = 0; look < LOOKS; look++) {
 		uint32_t version = atomic_load_explicit(&p->lag_version, memory_order_acquire);
 
-		memcpy(out, &p->lags[version & 1], sizeof *out);
+		memcpy(out, &p->lags[version % TURNS], sizeof *out);
 		atomic_thread_fence(memory_order_acquire);
-		if (atomic_load_explicit(&p->lag_version, memory_order_relaxed) == version)
+		/* Its turn to be written comes behind the version before. */
+		if (atomic_load_explicit(&p->lag_version, memory_order_relaxed) - version < TURNS - 1)
 			break;
 		sched_yield();
 	}
@@ -115,7 +121,7 @@ lags_put(struct lags *l, int i, const struct lag *lag)
 	uint32_t next = atomic_load_explicit(&p->lag_version, memory_order_relaxed) + 1;
 
 	atomic_thread_fence(memory_order_release);
-	memcpy(&p->lags[next & 1], lag, sizeof *lag);
+	memcpy(&p->lags[next % TURNS], lag, sizeof *lag);
 	atomic_store_explicit(&p->lag_version, next, memory_order_release);
 }
 

@@ -87,6 +87,7 @@ const char *text_nearest(const char *word, const char *const *candidates);
 unsigned text_distance(const char *a, const char *b, unsigned limit);
 
 /* Strict unsigned decimal without sign, blanks or leading zeros ("0" is fine). */
+int text_hex_digit(char c); /* its value; -1: none */
 bool text_parse_u64(const char *s, size_t len, uint64_t max, uint64_t *out);
 
 #endif

@@ -11,6 +11,7 @@ from harness import net
 from harness.control import Control
 from harness.daemon import Daemon
 from harness.names import Dnsmasq, RawDns
+from harness.storm import Storm
 from harness.targets import BlackHole, Crowd, Target
 from harness.udp import UdpTarget
 
@@ -99,6 +100,19 @@ udp_targets = _closing(UdpTarget)
 crowds = _closing(Crowd)
 black_holes = _closing(BlackHole)
 raw_dns = _closing(RawDns)
+
+
+@pytest.fixture
+def storm(crowds):
+    """A storm of clients on a server; stopped in any case."""
+    made = []
+
+    def make(daemon, count=50):
+        made.append(Storm(daemon.at, crowds().port, count))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop_at_once()
 
 
 @pytest.fixture

@@ -13,23 +13,9 @@ from harness import net
 from harness.daemon import ALLOW_LOOPBACK
 from harness.ledger import Ledger
 from harness.socks import greeting, request4, request5
-from harness.storm import Storm, check_told_once
+from harness.storm import check_told_once
 from harness.targets import free_port
 from harness.wait import PATIENCE, until
-
-
-@pytest.fixture
-def storm(crowds):
-    """A storm of clients on a server; stopped in any case."""
-    made = []
-
-    def make(daemon, count=200):
-        made.append(Storm(daemon.at, crowds().port, count))
-        return made[-1]
-    yield make
-    for one in made:
-        one._stop.set()
-        one._thread.join(5)
 
 
 def ledger_pid(daemon):
@@ -53,7 +39,7 @@ def kill_worker(daemon):
 @pytest.mark.parametrize("victims", ["worker", "ledger", "both", "both-ledger-first"])
 def test_deaths_under_load(daemons, storm, victims):
     daemon = daemons()
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     for _ in range(5):
         clients.wait(300)
         if victims in ("ledger", "both-ledger-first"):
@@ -71,7 +57,7 @@ def test_deaths_under_load(daemons, storm, victims):
 def test_the_ledger_killed_again_and_again(daemons, storm):
     """As soon as it is there: it is backed off, not given up, and nothing is told twice."""
     daemon = daemons()
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     start = time.monotonic()
     seen = set()
     while len(seen) < 5:
@@ -92,7 +78,7 @@ def test_the_ledger_killed_again_and_again(daemons, storm):
 def test_the_parent_killed_under_load(daemons, storm, also):
     """All end by themselves, and what was begun is told to its end."""
     daemon = daemons()
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     clients.wait(300)
     children = daemon.processes()
     if also == "worker":
@@ -111,7 +97,7 @@ def test_the_parent_killed_under_load(daemons, storm, also):
 
 def test_the_ledger_killed_while_it_drains(daemons, storm):
     daemon = daemons()
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     clients.wait(300)
     os.kill(ledger_pid(daemon), signal.SIGSTOP)
     daemon.signal(signal.SIGTERM)
@@ -128,7 +114,7 @@ def test_the_ledger_killed_while_it_drains(daemons, storm):
 
 def test_a_storm_of_sighup(daemons, storm):
     daemon = daemons()
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     for i in range(50):
         before = clients.echoed
         daemon.signal(signal.SIGHUP)
@@ -269,7 +255,7 @@ def test_a_storm_of_sigusr1(daemons, storm):
     """The file is renamed and reopened again and again, and the ledger dies in between: all files
     together hold every record once."""
     daemon = daemons()
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     for i in range(30):
         name = f"{daemon.audit}.{i:02}"
         os.rename(daemon.audit, name)
@@ -353,7 +339,7 @@ def test_sigkill_in_a_reload(daemons):
 
 def test_three_sigterms_under_load(daemons, storm):
     daemon = daemons(settings={"timeouts": {"drain": "60 s"}})
-    clients = storm(daemon)
+    clients = storm(daemon, 200)
     clients.wait(200)
     standing = [daemon.client() for _ in range(3)]
     pids = daemon.processes()

@@ -16,7 +16,7 @@ from harness.control import Control
 from harness.disk import MemoryDisk, SlowDisk, waits_for_disk
 from harness.ledger import Ledger
 from harness.rush import Rush, check_all_told
-from harness.storm import Storm, check_told_once
+from harness.storm import check_told_once
 from harness.wait import PATIENCE, until
 
 
@@ -26,19 +26,6 @@ def records(daemon):
 
 def pid_of(daemon, word):
     return next((p for p in daemon.processes() if word in daemon.role(p)), None)
-
-
-@pytest.fixture
-def storm(crowds):
-    made = []
-
-    def make(daemon, count=50):
-        made.append(Storm(daemon.at, crowds().port, count))
-        return made[-1]
-    yield make
-    for one in made:
-        one._stop.set()
-        one._thread.join(5)
 
 
 def session(daemon, port):

@@ -1,6 +1,7 @@
 /* Tests of base/text.c: bounds, quoting, times, quantities, distances. */
 #include "base/text.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -320,6 +321,14 @@ test_nearest(void)
 }
 
 static void
+test_hex_digits(void)
+{
+	for (int c = 0; c < 256; c++)
+		CU_ASSERT(text_hex_digit((char)c) ==
+			  (isxdigit(c) ? (int)strtol((char[]){(char)c, 0}, NULL, 16) : -1));
+}
+
+static void
 test_decimal(void)
 {
 	static const char *const wrong[] = {
@@ -364,6 +373,7 @@ main(void)
 	    {"distance", test_distance},
 	    {"nearest", test_nearest},
 	    {"decimal", test_decimal},
+	    {"hexadecimal digits", test_hex_digits},
 	    CU_TEST_INFO_NULL,
 	};
 

@@ -112,6 +112,10 @@ class Storm:
               lambda: f"{more} sessions, there were {self.echoed - before}; {self.errors}",
               3 * PATIENCE if seconds is None else seconds)
 
+    def stop_at_once(self):
+        self._stop.set()
+        self._thread.join(5)
+
     def stop(self):
         self._stop.set()
         self._thread.join(3 * PATIENCE)
