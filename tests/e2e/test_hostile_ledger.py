@@ -1,6 +1,7 @@
 """What is done to the audit file and to those around it: a disk that stands still, a file that is cut,
 removed or may not grow, several processes killed or stopped in one moment. Each session that a client saw
 succeed is told once all the same, and where something must be lost, that is said."""
+import contextlib
 import json
 import os
 import re
@@ -148,11 +149,12 @@ def test_another_file_behind_half_a_line(daemons, echo, tmp_path):
         first, second = daemon.audit, os.path.join(daemon.folder, "second")
         until(lambda: Ledger(first).records(), "the start")
         disk.fill()
-        granted = 0
+        tried = 0
         while "cannot write the audit file" not in daemon.log():
-            session(daemon, echo.port)
-            granted += 1
-            assert granted < 1000
+            with contextlib.suppress(OSError):  # refused, and the log is a moment behind
+                session(daemon, echo.port)
+            tried += 1
+            assert tried < 2000
         daemon.crash_expected = True
         daemon.audit, daemon.ledger = second, Ledger(second)
         daemon.settings["audit"]["file"] = second
