@@ -28,6 +28,7 @@
 #include "parent_state.h"
 #include "sandbox.h"
 
+#define FORWARDER_MS 500 /* for what it has sent to be taken */
 #define CONTROL_LEAVE_MS 5000 /* for answers that are on their way */
 
 static bool
@@ -420,10 +421,12 @@ let_workers_go(void)
 	return n;
 }
 
-/* They keep nothing that the next one would not be told. */
+/* They keep nothing that the next one would not be told; only the forwarder has places to write down. */
 static void
 renew_specialists(void)
 {
+	const struct ipc_drain soon = {FORWARDER_MS};
+
 	for (unsigned i = 0; i < parent.specialist_count; i++) {
 		struct child *c = &parent.specialists[i];
 
@@ -432,7 +435,10 @@ renew_specialists(void)
 		c->replaced = true;
 		c->leaving =
 		    roles[c->role].wanted != NULL && !roles[c->role].wanted(parent.settings);
-		kill(c->pid, SIGKILL);
+		if (c->role == ROLE_FORWARDER)
+			children_send(c, IPC_DRAIN, &soon, sizeof soon, NULL, 0);
+		else
+			kill(c->pid, SIGKILL);
 	}
 }
 

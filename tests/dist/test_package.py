@@ -462,3 +462,72 @@ def test_the_watchdog(installed):
 def started(machine, pid):
     """When, in seconds since the machine's start."""
     return int(machine.read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+COPIED = """
+listeners: { local: { address = "127.0.0.1"; port = 1080 } }
+control: { socket = "/run/sallyport/control" }
+audit: {
+  copies: { journal: { to = "journald" }; siem: { to = "tcp:127.0.0.1:6514"; framing = "newline" } }
+}
+rules: { local: { action = "allow"; from = "loopback"; to = "loopback" } }
+"""
+HELD = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(("127.0.0.1", 1080))
+client.sendall(b"\\5\\1\\0")
+assert client.recv(2) == b"\\5\\0"
+client.sendall(b"\\5\\1\\0\\1\\x7f\\0\\0\\1" + server.getsockname()[1].to_bytes(2, "big"))
+assert client.recv(10)[1] == 0
+there, _ = server.accept()
+for word in sys.stdin.buffer:
+    for one, other in ((client, there), (there, client)):
+        one.sendall(word)
+        assert other.recv(100) == word
+    print("carried", flush=True)
+"""
+
+
+def test_copies_and_a_hand_over(installed):
+    """In the unit's sandbox: records go to journald and a syslog server; a new program takes over in the
+    place of the old, as the same main process that systemd knows and whose watchdog goes on."""
+    machine = installed
+    machine.write("/etc/systemd/system/sallyport.service.d/quick.conf", "[Service]\nWatchdogSec=1s\n")
+    machine.ok("systemctl", "daemon-reload")
+    machine.ok("systemd-run", "--unit=siem", "socat", "-u", "TCP-LISTEN:6514,bind=127.0.0.1,fork,reuseaddr",
+               "OPEN:/tmp/siem,creat,append")
+    machine.write(CONF, COPIED)
+    port = web(machine)
+    machine.ok("systemctl", "restart", "sallyport")
+    main = machine.ok("systemctl", "show", "-P", "MainPID", "sallyport")
+    workers = roles(machine)["worker"]
+    held = subprocess.Popen(machine.command("python3", "-c", HELD), stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def carried():
+        held.stdin.write("a word\n")
+        return held.stdout.readline() == "carried\n"
+    try:
+        assert carried() and fetch(machine, port) == "200"
+        until(lambda: roles(machine).get("forwarder"), "the forwarder")
+        machine.ok("sallyctl", "restart")
+        until(lambda: not set(workers) & set(roles(machine)["worker"]), "the new workers")
+        assert carried() and fetch(machine, port) == "200"
+        machine.ok("systemctl", "reload", "sallyport")
+        assert carried() and fetch(machine, port) == "200"
+        at = float(machine.read("/proc/uptime").split()[0])
+        until(lambda: float(machine.read("/proc/uptime").split()[0]) > at + 3, "three times the watchdog's")
+        assert carried()
+    finally:
+        held.stdin.close()
+        held.wait(20)
+    assert machine.ok("systemctl", "show", "-P", "MainPID", "-P", "NRestarts", "-P", "ActiveState",
+                      "sallyport") == f"{main}0\nactive\n"
+    ends = r'"action":"session-end".*"seq":(\d+)'
+    until(lambda: len(set(re.findall(ends, machine.read("/tmp/siem")))) == 4, "all by TCP")
+
+    def journal():
+        return machine.ok("journalctl", "-q", "--no-pager", "-o", "cat", "-a", "SALLYPORT_EVENT=session-end")
+    until(lambda: len(set(journal().splitlines())) == 4, lambda: f"4 ends in the journal; it has\n{journal()}")
+    machine.ok("sallyctl", "verify", AUDIT)

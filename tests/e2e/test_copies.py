@@ -601,6 +601,21 @@ def test_a_line_that_is_none(copied, streams, echo):
     server.daemon.stop(checks=False)
 
 
+def test_a_hand_over_sends_nothing_twice(copied, streams, echo):
+    """The forwarder writes down its places before the next one reads them."""
+    stream = streams()
+    server = copied(siem=stream.to)
+    for _ in range(3):
+        pid = server.forwarder()
+        sessions(server, echo.port, 2)
+        server.daemon.hand_over()
+        until(lambda old=pid: server.forwarder() not in (None, old), "the next forwarder")
+    sessions(server, echo.port, 1)
+    caught_up(server)
+    seqs = [m.seq for m in stream.messages()]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
 # -- reloads -----------------------------------------------------------------------------------
 
 def test_reloads(copied, streams, echo):
