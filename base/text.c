@@ -373,6 +373,40 @@ buffer_put_json(struct buffer *b, const void *s, size_t len)
 	quote(put_in_buffer, b, s, len, len, &as_json);
 }
 
+static void
+put_quantity(struct buffer *b, void (*put)(struct text *t, uint64_t v), uint64_t v)
+{
+	char word[64];
+	struct text t;
+
+	text_init(&t, word, sizeof word);
+	put(&t, v);
+	buffer_put(b, word, t.len);
+}
+
+void
+buffer_put_size(struct buffer *b, uint64_t bytes)
+{
+	put_quantity(b, text_put_size, bytes);
+}
+
+void
+buffer_put_duration(struct buffer *b, uint64_t ns)
+{
+	put_quantity(b, text_put_duration, ns);
+}
+
+char *
+buffer_keep(struct buffer *b)
+{
+	char *s = strndup(b->p != NULL ? b->p : "", b->len);
+
+	if (s == NULL)
+		abort();
+	b->len = 0;
+	return s;
+}
+
 void
 buffer_free(struct buffer *b)
 {

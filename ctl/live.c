@@ -297,6 +297,17 @@ json_bytes(const json_t *o, const char *key, struct buffer *out)
 	}
 }
 
+void
+json_put_shown(const json_t *o, const char *key, struct buffer *out)
+{
+	struct buffer bytes = {0};
+
+	json_bytes(o, key, &bytes);
+	buffer_put(&bytes, "", 1);
+	put_shown(out, bytes.p);
+	buffer_free(&bytes);
+}
+
 uint64_t
 json_count(const json_t *o, const char *key)
 {

@@ -55,6 +55,8 @@ bool live_age(const struct ctl_call *call, struct control_request *r, enum contr
 const char *json_text(const json_t *o, const char *key);
 /* The bytes that the server meant: it tells each byte from outside as one character. */
 void json_bytes(const json_t *o, const char *key, struct buffer *out);
+/* The same for a terminal. */
+void json_put_shown(const json_t *o, const char *key, struct buffer *out);
 uint64_t json_count(const json_t *o, const char *key);
 
 /* The commands. */

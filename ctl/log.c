@@ -95,17 +95,6 @@ tone_begin(const struct style *s, enum tone tone)
 	return "";
 }
 
-static void
-put_bytes_of(struct buffer *out, const json_t *o, const char *key)
-{
-	struct buffer bytes = {0};
-
-	json_bytes(o, key, &bytes);
-	buffer_put(&bytes, "", 1);
-	put_shown(out, bytes.p);
-	buffer_free(&bytes);
-}
-
 /* The record's time here: "2026-11-24 09:14:07". */
 static void
 put_when(struct buffer *out, const char *utc)
@@ -126,7 +115,7 @@ put_end(struct buffer *out, const json_t *end, bool name)
 	const char *ip = json_text(end, "ip");
 
 	if (name && json_text(end, "domain")[0] != '\0')
-		put_bytes_of(out, end, "domain");
+		json_put_shown(end, "domain", out);
 	else
 		buffer_putf(out, strchr(ip, ':') != NULL ? "[%s]" : "%s", ip[0] != '\0' ? ip : "-");
 	if (json_object_get(end, "port") != NULL)
@@ -136,16 +125,12 @@ put_end(struct buffer *out, const json_t *end, bool name)
 static void
 put_amounts(struct buffer *out, const json_t *record)
 {
-	char text[128];
-	struct text t;
-
-	text_init(&t, text, sizeof text);
-	text_put_size(&t, json_count(json_object_get(record, "source"), "bytes"));
-	text_put(&t, " up, ");
-	text_put_size(&t, json_count(json_object_get(record, "destination"), "bytes"));
-	text_put(&t, " down, ");
-	text_put_duration(&t, json_count(json_object_get(record, "event"), "duration"));
-	buffer_putf(out, "  %s", text);
+	buffer_puts(out, "  ");
+	buffer_put_size(out, json_count(json_object_get(record, "source"), "bytes"));
+	buffer_puts(out, " up, ");
+	buffer_put_size(out, json_count(json_object_get(record, "destination"), "bytes"));
+	buffer_puts(out, " down, ");
+	buffer_put_duration(out, json_count(json_object_get(record, "event"), "duration"));
 }
 
 static void
@@ -157,7 +142,7 @@ put_session(const struct style *s, const struct action *a, const json_t *record,
 	put_end(out, json_object_get(record, "source"), false);
 	if (json_text(json_object_get(record, "user"), "name")[0] != '\0') {
 		buffer_putf(out, " %s", s->bold);
-		put_bytes_of(out, json_object_get(record, "user"), "name");
+		json_put_shown(json_object_get(record, "user"), "name", out);
 		buffer_puts(out, s->off);
 	}
 	if (a->tells & TELLS_TARGET) {
@@ -166,13 +151,13 @@ put_session(const struct style *s, const struct action *a, const json_t *record,
 	}
 	if (json_text(rule, "id")[0] != '\0') {
 		buffer_putf(out, "  %srule%s ", s->dim, s->off);
-		put_bytes_of(out, rule, "id");
+		json_put_shown(rule, "id", out);
 	}
 	if (a->tells & TELLS_BYTES)
 		put_amounts(out, record);
 	if (a->tells & TELLS_REASON && json_text(event, "reason")[0] != '\0') {
 		buffer_puts(out, "  ");
-		put_bytes_of(out, event, "reason");
+		json_put_shown(event, "reason", out);
 	}
 }
 
@@ -184,17 +169,17 @@ put_plain(const struct style *s, const char *action, const json_t *record, struc
 
 	if (json_text(user, "name")[0] != '\0') {
 		buffer_puts(out, s->bold);
-		put_bytes_of(out, user, "name");
+		json_put_shown(user, "name", out);
 		buffer_putf(out, "%s: ", s->off);
 	} else
 		buffer_puts(out, action);
 	if (strncmp(action, "policy-", 7) == 0 && json_text(policy, "hash")[0] != '\0') {
 		buffer_puts(out, " ");
-		put_bytes_of(out, policy, "hash");
+		json_put_shown(policy, "hash", out);
 	}
 	if (json_text(record, "message")[0] != '\0') {
 		buffer_puts(out, json_text(user, "name")[0] != '\0' ? "" : ": ");
-		put_bytes_of(out, record, "message");
+		json_put_shown(record, "message", out);
 	}
 }
 

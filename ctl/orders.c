@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "ctl/live.h"
 
 /* Asks, gathers what the server says of problems; NULL: told. */
@@ -139,16 +140,14 @@ put_restarted(const struct ctl_call *call, const json_t *last, struct buffer *ou
 {
 	const struct style *s = style_of(call);
 	uint64_t within = json_count(last, "within_ms"), workers = json_count(last, "workers");
-	char text[64];
-	struct text t;
 
 	buffer_putf(out, "%srestarted%s: %llu new worker%s; ", s->good, s->off,
 		    (unsigned long long)workers, workers == 1 ? "" : "s");
 	buffer_puts(out, "sessions go on in the old ones");
 	if (within > 0) {
-		text_init(&t, text, sizeof text);
-		text_put_duration(&t, within * 1000000);
-		buffer_putf(out, ", for %s at most", text);
+		buffer_puts(out, ", for ");
+		buffer_put_duration(out, within * NS_PER_MS);
+		buffer_puts(out, " at most");
 	}
 	buffer_puts(out, "\n");
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/columns.h"
 #include "ctl/live.h"
 
 struct seen {
@@ -123,25 +124,10 @@ choose_order(const struct ctl_call *call, bool hits)
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* Columns are as wide as they must, up to this. */
-#define WIDEST 40
-#define COLUMNS 6
-
 struct row {
-	char *cell[COLUMNS];
+	char *cell[COLUMNS_MAX];
 	const char *colour;
 };
-
-static char *
-keep(struct buffer *b)
-{
-	char *s = strndup(b->p != NULL ? b->p : "", b->len);
-
-	if (s == NULL)
-		abort();
-	b->len = 0;
-	return s;
-}
 
 static char *
 shown(const char *s)
@@ -150,7 +136,7 @@ shown(const char *s)
 	char *kept;
 
 	put_shown(&b, s[0] != '\0' ? s : "-");
-	kept = keep(&b);
+	kept = buffer_keep(&b);
 	buffer_free(&b);
 	return kept;
 }
@@ -174,7 +160,7 @@ place(const struct seen *s)
 		buffer_putf(&b, ":%llu", (unsigned long long)json_count(s->line, "line"));
 	} else
 		buffer_puts(&b, s->gone ? "(no longer in the policy)" : "(built in)");
-	kept = keep(&b);
+	kept = buffer_keep(&b);
 	buffer_free(&b);
 	return kept;
 }
@@ -188,7 +174,7 @@ action(const struct seen *s)
 	buffer_puts(&b, s->gone ? "-" : json_text(s->line, "action"));
 	if (strcmp(json_text(s->line, "mode"), "dry-run") == 0)
 		buffer_puts(&b, " (dry-run)");
-	kept = keep(&b);
+	kept = buffer_keep(&b);
 	buffer_free(&b);
 	return kept;
 }
@@ -227,40 +213,18 @@ fill_plain(struct row *r, const struct seen *s, const struct style *style)
 	r->cell[2] = shown(json_text(s->line, "owner"));
 	r->cell[3] = shown(json_text(s->line, "ticket"));
 	r->cell[4] = place(s);
-	r->cell[5] = NULL;
 	r->colour = "";
 	(void)style;
 }
 
 static const struct table {
-	const char *heads[COLUMNS];
-	bool right[COLUMNS];
+	struct columns columns;
 	void (*fill)(struct row *r, const struct seen *s, const struct style *style);
 } tables[] = {
-    {{"RULE", "ACTION", "OWNER", "TICKET", "PLACE", NULL}, {false}, fill_plain},
-    {{"HITS", "DRY-RUN", "LAST (UTC)", "RULE", "ACTION", "PLACE"}, {true, true}, fill_hits},
+    {{.heads = {"RULE", "ACTION", "OWNER", "TICKET", "PLACE"}}, fill_plain},
+    {{.heads = {"HITS", "DRY-RUN", "LAST (UTC)", "RULE", "ACTION", "PLACE"}, .right = {true, true}},
+     fill_hits},
 };
-
-static void
-put_cell(struct buffer *out, const char *s, size_t width, bool right, bool last)
-{
-	size_t len = strlen(s), pad = len < width ? width - len : 0;
-
-	if (right)
-		buffer_putf(out, "%*s", (int)pad, "");
-	buffer_puts(out, s);
-	if (!last)
-		buffer_putf(out, "%*s  ", right ? 0 : (int)pad, "");
-}
-
-static void
-put_row(struct buffer *out, const struct table *t, const char *const cells[COLUMNS],
-	const size_t width[COLUMNS])
-{
-	for (int c = 0; c < COLUMNS && t->heads[c] != NULL; c++)
-		put_cell(out, cells[c], width[c], t->right[c],
-			 c + 1 == COLUMNS || t->heads[c + 1] == NULL);
-}
 
 static void
 put_table(const struct ctl_call *call, const struct table *t, const struct list *l,
@@ -268,29 +232,23 @@ put_table(const struct ctl_call *call, const struct table *t, const struct list 
 {
 	const struct style *style = style_of(call);
 	struct row *rows = calloc(l->count + 1, sizeof *rows);
-	size_t width[COLUMNS] = {0};
+	struct columns columns = t->columns;
 
 	if (rows == NULL)
 		abort();
-	for (int c = 0; c < COLUMNS && t->heads[c] != NULL; c++)
-		width[c] = strlen(t->heads[c]);
+	columns_fit(&columns, columns.heads);
 	for (size_t i = 0; i < l->count; i++) {
 		t->fill(&rows[i], &l->all[i], style);
-		for (int c = 0; c < COLUMNS && t->heads[c] != NULL; c++) {
-			size_t len = strlen(rows[i].cell[c]);
-
-			if (len > width[c])
-				width[c] = len < WIDEST ? len : WIDEST;
-		}
+		columns_fit(&columns, (const char *const *)rows[i].cell);
 	}
 	buffer_puts(out, style->bold);
-	put_row(out, t, t->heads, width);
+	columns_put(&columns, columns.heads, out);
 	buffer_putf(out, "%s\n", style->off);
 	for (size_t i = 0; i < l->count; i++) {
 		buffer_puts(out, rows[i].colour);
-		put_row(out, t, (const char *const *)rows[i].cell, width);
+		columns_put(&columns, (const char *const *)rows[i].cell, out);
 		buffer_putf(out, "%s\n", rows[i].colour[0] != '\0' ? style->off : "");
-		for (int c = 0; c < COLUMNS; c++)
+		for (int c = 0; c < COLUMNS_MAX; c++)
 			free(rows[i].cell[c]);
 	}
 	free(rows);

@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/columns.h"
 #include "ctl/live.h"
-
-#define WIDEST 40 /* of a column; longer words push the rest of their line */
 
 enum column { SESSION, AGE, USER, SOURCE, DESTINATION, RULE, UP, DOWN, COLUMNS };
 
@@ -26,31 +25,16 @@ struct list {
 	size_t count, cap;
 };
 
-static char *
-keep(struct buffer *b)
-{
-	char *s = strndup(b->p != NULL ? b->p : "", b->len);
-
-	if (s == NULL)
-		abort();
-	b->len = 0;
-	return s;
-}
-
 /* ---- one session --------------------------------------------------------------------------- */
 
 /* Bytes from outside, for a terminal; "-" for nothing. */
 static void
 put_word(struct buffer *out, const json_t *o, const char *key)
 {
-	struct buffer bytes = {0};
-	char *s;
-
-	json_bytes(o, key, &bytes);
-	s = keep(&bytes);
-	put_shown(out, s[0] != '\0' ? s : "-");
-	free(s);
-	buffer_free(&bytes);
+	if (json_text(o, key)[0] != '\0')
+		json_put_shown(o, key, out);
+	else
+		buffer_puts(out, "-");
 }
 
 static void
@@ -67,17 +51,6 @@ put_host(struct buffer *out, const json_t *end)
 		buffer_putf(out, strchr(ip, ':') != NULL ? "[%s]" : "%s", ip);
 	if (named || ip[0] != '\0')
 		buffer_putf(out, ":%llu", (unsigned long long)json_count(end, "port"));
-}
-
-static void
-put_bytes(struct buffer *out, uint64_t n)
-{
-	char text[64];
-	struct text t;
-
-	text_init(&t, text, sizeof text);
-	text_put_size(&t, n);
-	buffer_puts(out, text);
 }
 
 /* "5 s", "12 min", "3 h 04", "2 d 07": four digits are enough. */
@@ -110,21 +83,21 @@ fill(struct shown *s, const json_t *line, const char *raw, bool json)
 	s->started = strdup(json_text(line, "started"));
 	s->raw = json ? strdup(raw) : NULL;
 	buffer_puts(&b, json_text(line, "session"));
-	s->cell[SESSION] = keep(&b);
+	s->cell[SESSION] = buffer_keep(&b);
 	put_age(&b, s->age);
-	s->cell[AGE] = keep(&b);
+	s->cell[AGE] = buffer_keep(&b);
 	put_word(&b, line, "user");
-	s->cell[USER] = keep(&b);
+	s->cell[USER] = buffer_keep(&b);
 	put_host(&b, source);
-	s->cell[SOURCE] = keep(&b);
+	s->cell[SOURCE] = buffer_keep(&b);
 	put_host(&b, destination);
-	s->cell[DESTINATION] = keep(&b);
+	s->cell[DESTINATION] = buffer_keep(&b);
 	put_word(&b, line, strcmp(json_text(line, "state"), "opening") == 0 ? "state" : "rule");
-	s->cell[RULE] = keep(&b);
-	put_bytes(&b, s->up);
-	s->cell[UP] = keep(&b);
-	put_bytes(&b, s->down);
-	s->cell[DOWN] = keep(&b);
+	s->cell[RULE] = buffer_keep(&b);
+	buffer_put_size(&b, s->up);
+	s->cell[UP] = buffer_keep(&b);
+	buffer_put_size(&b, s->down);
+	s->cell[DOWN] = buffer_keep(&b);
 	buffer_free(&b);
 }
 
@@ -258,42 +231,22 @@ choose_order(const struct ctl_call *call)
 /* ---- the table ----------------------------------------------------------------------------- */
 
 static void
-put_cell(struct buffer *out, const char *s, size_t width, bool right, bool last)
-{
-	size_t len = strlen(s), pad = len < width ? width - len : 0;
-
-	if (right)
-		buffer_putf(out, "%*s", (int)pad, "");
-	buffer_puts(out, s);
-	if (!last)
-		buffer_putf(out, "%*s  ", right ? 0 : (int)pad, "");
-}
-
-static void
 put_table(const struct ctl_call *call, const struct list *l, size_t count, struct buffer *out)
 {
-	static const char *const heads[COLUMNS] = {"SESSION",     "AGE",  "USER", "SOURCE",
-						   "DESTINATION", "RULE", "UP",   "DOWN"};
-	static const bool right[COLUMNS] = {[AGE] = true, [UP] = true, [DOWN] = true};
+	struct columns columns = {
+	    .heads = {"SESSION", "AGE", "USER", "SOURCE", "DESTINATION", "RULE", "UP", "DOWN"},
+	    .right = {[AGE] = true, [UP] = true, [DOWN] = true},
+	};
 	const struct style *s = style_of(call);
-	size_t width[COLUMNS];
 
-	for (int c = 0; c < COLUMNS; c++) {
-		width[c] = strlen(heads[c]);
-		for (size_t i = 0; i < count; i++) {
-			size_t len = strlen(l->all[i].cell[c]);
-
-			if (len > width[c])
-				width[c] = len < WIDEST ? len : WIDEST;
-		}
-	}
+	columns_fit(&columns, columns.heads);
+	for (size_t i = 0; i < count; i++)
+		columns_fit(&columns, (const char *const *)l->all[i].cell);
 	buffer_puts(out, s->bold);
-	for (int c = 0; c < COLUMNS; c++)
-		put_cell(out, heads[c], width[c], right[c], c + 1 == COLUMNS);
+	columns_put(&columns, columns.heads, out);
 	buffer_putf(out, "%s\n", s->off);
 	for (size_t i = 0; i < count; i++) {
-		for (int c = 0; c < COLUMNS; c++)
-			put_cell(out, l->all[i].cell[c], width[c], right[c], c + 1 == COLUMNS);
+		columns_put(&columns, (const char *const *)l->all[i].cell, out);
 		buffer_puts(out, "\n");
 	}
 }

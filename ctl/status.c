@@ -6,31 +6,8 @@
 #include <string.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "ctl/live.h"
-
-#define NS 1000000000ULL
-
-static void
-put_duration(struct buffer *out, uint64_t seconds)
-{
-	char text[64];
-	struct text t;
-
-	text_init(&t, text, sizeof text);
-	text_put_duration(&t, seconds * NS);
-	buffer_puts(out, text);
-}
-
-static void
-put_size(struct buffer *out, uint64_t bytes)
-{
-	char text[64];
-	struct text t;
-
-	text_init(&t, text, sizeof text);
-	text_put_size(&t, bytes);
-	buffer_puts(out, text);
-}
 
 static void
 put_server(const struct style *s, const json_t *o, struct buffer *out)
@@ -41,7 +18,7 @@ put_server(const struct style *s, const json_t *o, struct buffer *out)
 	else
 		buffer_putf(out, "%srunning%s", s->good, s->off);
 	buffer_puts(out, " for ");
-	put_duration(out, json_count(o, "uptime"));
+	buffer_put_duration(out, json_count(o, "uptime") * NS_PER_S);
 	buffer_putf(out, ", since %.19sZ", json_text(o, "started"));
 	if (json_count(o, "handovers") > 0)
 		buffer_putf(out, ", handed over %llu time%s",
@@ -115,9 +92,10 @@ put_copy(const struct style *s, const json_t *o, struct buffer *out)
 	if (records > 0) {
 		buffer_putf(out, ", %s record%s (", count_text(records, text),
 			    records == 1 ? "" : "s");
-		put_size(out, json_count(lag, "bytes"));
+		buffer_put_size(out, json_count(lag, "bytes"));
 		buffer_puts(out, ") behind, the oldest ");
-		put_duration(out, (uint64_t)json_number_value(json_object_get(lag, "seconds")));
+		buffer_put_duration(out, (uint64_t)json_number_value(json_object_get(lag, "seconds")) *
+					 NS_PER_S);
 		buffer_puts(out, " old");
 	}
 	if (dropped > 0)
@@ -164,9 +142,9 @@ put_counts(const struct style *s, const json_t *o, struct buffer *out)
 	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
 		sum += json_count(o, refused[i]);
 	buffer_putf(out, ", %s refused at the door\nbytes     ", count_text(sum, text));
-	put_size(out, json_count(o, "bytes_up"));
+	buffer_put_size(out, json_count(o, "bytes_up"));
 	buffer_puts(out, " up, ");
-	put_size(out, json_count(o, "bytes_down"));
+	buffer_put_size(out, json_count(o, "bytes_down"));
 	buffer_puts(out, " down\n");
 }
 
@@ -208,7 +186,7 @@ put_process(const struct style *s, const json_t *o, struct buffer *out)
 		    ready ? s->good : strcmp(state, "leaving") == 0 ? s->wait : s->bad, state,
 		    s->off);
 	if (json_object_get(o, "uptime") != NULL)
-		put_duration(out, json_count(o, "uptime"));
+		buffer_put_duration(out, json_count(o, "uptime") * NS_PER_S);
 	put_sandbox(s, json_object_get(o, "sandbox"), out);
 	if (json_count(o, "restarts") > 0)
 		buffer_putf(out, ", %s%llu restarts%s", s->wait,

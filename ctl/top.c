@@ -84,16 +84,11 @@ shot_free(struct shot *s)
 static char *
 shown(const json_t *o, const char *key)
 {
-	struct buffer bytes = {0}, out = {0};
+	struct buffer out = {0};
 	char *s;
 
-	json_bytes(o, key, &bytes);
-	buffer_put(&bytes, "", 1);
-	put_shown(&out, bytes.p[0] != '\0' ? bytes.p : "-");
-	s = strndup(out.p, out.len);
-	if (s == NULL)
-		abort();
-	buffer_free(&bytes);
+	json_put_shown(o, key, &out);
+	s = buffer_keep(&out);
 	buffer_free(&out);
 	return s;
 }

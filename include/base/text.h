@@ -79,6 +79,9 @@ void buffer_put(struct buffer *b, const void *p, size_t len);
 void buffer_puts(struct buffer *b, const char *s);
 void buffer_putf(struct buffer *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buffer_put_json(struct buffer *b, const void *s, size_t len);
+void buffer_put_size(struct buffer *b, uint64_t bytes); /* as text_put_size */
+void buffer_put_duration(struct buffer *b, uint64_t ns);
+char *buffer_keep(struct buffer *b); /* what it holds, malloc'd; it is empty afterwards */
 void buffer_free(struct buffer *b);
 
 /* Edit distance for did-you-mean; NULL-terminated candidates; best within a third

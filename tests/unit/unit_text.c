@@ -222,7 +222,8 @@ test_quantities(void)
 	    {129600000000000, "117 TiB", "1.5 d"},
 	    {UINT64_MAX, "15 EiB", "213503 d"},
 	};
-	char buf[32];
+	struct buffer b = {0};
+	char buf[32], both[64];
 	struct text t;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -232,7 +233,14 @@ test_quantities(void)
 		text_init(&t, buf, sizeof buf);
 		text_put_duration(&t, rows[i].v);
 		CHECK_ROW(strcmp(buf, rows[i].duration) == 0, rows[i].duration);
+		buffer_put_size(&b, rows[i].v);
+		buffer_puts(&b, ", ");
+		buffer_put_duration(&b, rows[i].v);
+		snprintf(both, sizeof both, "%s, %s", rows[i].size, rows[i].duration);
+		CHECK_ROW(strcmp(b.p, both) == 0, both);
+		b.len = 0;
 	}
+	buffer_free(&b);
 }
 
 static void
@@ -240,6 +248,7 @@ test_buffer(void)
 {
 	struct buffer b = {0};
 	size_t want = 0;
+	char *kept;
 
 	buffer_put(&b, "", 0);
 	CU_ASSERT_STRING_EQUAL(b.p, "");
@@ -259,6 +268,18 @@ test_buffer(void)
 	CU_ASSERT(b.p == NULL && b.len == 0 && b.cap == 0);
 	buffer_puts(&b, "again");
 	CU_ASSERT_STRING_EQUAL(b.p, "again");
+	buffer_free(&b);
+
+	kept = buffer_keep(&b);
+	CU_ASSERT_STRING_EQUAL(kept, "");
+	free(kept);
+	buffer_puts(&b, "kept");
+	kept = buffer_keep(&b);
+	CU_ASSERT_EQUAL(b.len, 0);
+	buffer_puts(&b, "more");
+	CU_ASSERT_STRING_EQUAL(kept, "kept");
+	CU_ASSERT_STRING_EQUAL(b.p, "more");
+	free(kept);
 	buffer_free(&b);
 }
 
