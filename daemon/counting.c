@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "compile.h"
 #include "books/hits_book.h"
 #include "controller.h"
 
@@ -91,8 +91,7 @@ counting_store(const struct message *m)
 struct names { /* of a page's policy */
 	const struct message *m;
 	struct policy *policy; /* NULL: not opened yet */
-	bool own;
-	void *at;
+	void *at; /* NULL: it is one that the process holds anyway */
 	size_t len;
 };
 
@@ -101,20 +100,14 @@ open_policy(struct names *n)
 {
 	const struct ipc_hits *body = n->m->body;
 	struct edition *e = controller_edition(body->generation);
-	struct stat st;
 
 	if (e != NULL) {
 		n->policy = e->policy;
 		return;
 	}
-	if (fstat(n->m->fds[1], &st) == -1)
-		return;
-	n->len = (size_t)st.st_size;
-	n->at = mmap(NULL, n->len, PROT_READ, MAP_SHARED, n->m->fds[1], 0);
-	if (n->at == MAP_FAILED)
-		return;
-	n->own = true;
-	n->policy = policy_open_sealed(n->at, n->len);
+	n->at = image_map(n->m->fds[1], &n->len);
+	if (n->at != NULL)
+		n->policy = policy_open_sealed(n->at, n->len);
 }
 
 static const char *
@@ -123,7 +116,7 @@ name_of(void *with, int32_t rule)
 	struct names *n = with;
 	struct rule_terms terms;
 
-	if (n->policy == NULL && !n->own)
+	if (n->policy == NULL && n->at == NULL)
 		open_policy(n);
 	if (n->policy == NULL)
 		return "";
@@ -142,7 +135,7 @@ counting_page(const struct message *m)
 	if (!hits_book_page(counting.book, body->id, body->generation, m->fds[0], name_of, &names,
 			    clock_wall_ns()))
 		tell_added(body->id);
-	if (!names.own)
+	if (names.at == NULL)
 		return;
 	policy_close(names.policy);
 	munmap(names.at, names.len);

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
+#include "compile.h"
 #include "walk/session.h"
 
 #define BATCH 256 /* sessions a round, as after a reload */
@@ -162,21 +162,11 @@ sweep_preview(const struct channel *to, const struct message *m)
 {
 	const struct ipc_preview *body = m->body;
 	struct job *j = job_new(to, IPC_PREVIEWED, body->ticket);
-	struct stat st;
-	void *at;
 
 	if (j == NULL)
 		return;
-	if (fstat(m->fds[1], &st) == -1 || st.st_size <= 0 ||
-	    (at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, m->fds[1], 0)) ==
-		MAP_FAILED) {
-		finish(j);
-		return;
-	}
-	j->image = at;
-	j->image_len = (size_t)st.st_size;
-	j->policy = policy_open_sealed(at, j->image_len);
-	if (j->policy == NULL) {
+	j->image = image_map(m->fds[1], &j->image_len);
+	if (j->image == NULL || (j->policy = policy_open_sealed(j->image, j->image_len)) == NULL) {
 		finish(j);
 		return;
 	}
