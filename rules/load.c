@@ -3,7 +3,7 @@
  * itself, reads settings and policy, compiles, runs the policy's tests. COMPILE and sallyctl; may
  * block on files and NSS. Any error: no image.
  */
-#include "rules/model.h"
+#include "rules/read.h"
 
 #include <grp.h>
 #include <stdio.h>
@@ -50,20 +50,6 @@ has_settings(const struct node *root)
 	return false;
 }
 
-static char *
-beside(const char *dir, const char *path)
-{
-	char *p;
-
-	if (path[0] == '/' || !dir || !*dir || !strcmp(dir, "."))
-		p = strdup(path);
-	else if (asprintf(&p, "%s%s%s", dir, dir[strlen(dir) - 1] == '/' ? "" : "/", path) < 0)
-		p = NULL;
-	if (!p)
-		abort();
-	return p;
-}
-
 /* policy = "policy.conf": the rules stand there, and then none may stand here. */
 static struct tree *
 load_policy_file(struct rules_load *l, const struct node *root, const struct node *name)
@@ -89,7 +75,7 @@ load_policy_file(struct rules_load *l, const struct node *root, const struct nod
 			     "write the name of the policy's file, or the rules themselves");
 		return NULL;
 	}
-	path = beside(main ? main->dir : NULL, name->string.s);
+	path = path_join(main ? main->dir : NULL, name->string.s);
 	tree = tree_load(&l->sources, path, name->string.s, name->value, &l->problems);
 	free(path);
 	return tree;
