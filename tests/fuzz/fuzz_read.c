@@ -2,29 +2,11 @@
  * tests/fuzz/fuzz_read.c - any bytes as a policy: no crash, every problem at a place that exists
  * with a code that is explained, and what is accepted compiles to an image that opens and runs its
  * tests.
- *
- * With REPLAY it is a plain program for `make check`: the corpus and the tables of tests/policy,
- * each file whole, cut short, and with bytes and words changed.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/text.h"
 #include "rules/model.h"
 #include "settings/source.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-demand(bool condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "violated: %s\n", what);
-	abort();
-}
+#include "text.h"
 
 static void
 check_problem(const struct sources *sources, const struct problem *one)
@@ -113,83 +95,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#ifdef REPLAY
-#include <dirent.h>
+static const char *const folders[] = {"tests/fuzz/corpus/read", "tests/policy/bad",
+				      "tests/policy/good", "etc/examples/perimeter", NULL};
+static const char changes[] = "\"{}[](),;=#/:-.@*9a\n ";
 
-#define CUTS 60 /* a file is cut, and changed, at so many places at most */
-
-static void
-replay_bytes(uint8_t *data, size_t len)
-{
-	static const uint8_t changes[] = "\"{}[](),;=#/:-.@*9a\n ";
-	size_t step = len / CUTS + 1, i;
-
-	LLVMFuzzerTestOneInput(data, len);
-	for (i = 0; i < len; i += step) {
-		uint8_t kept = data[i];
-
-		LLVMFuzzerTestOneInput(data, i);
-		data[i] = changes[i % (sizeof(changes) - 1)];
-		LLVMFuzzerTestOneInput(data, len);
-		data[i] = kept;
-	}
-}
-
-static unsigned
-replay_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	uint8_t *data = malloc(65536);
-	size_t len;
-
-	if (!f || !data)
-		abort();
-	len = fread(data, 1, 65536, f);
-	fclose(f);
-	if (len > 0)
-		replay_bytes(data, len);
-	free(data);
-	return 1;
-}
-
-static unsigned
-replay_folder(const char *srcdir, const char *name)
-{
-	char path[4096];
-	unsigned count = 0;
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "%s/%s", srcdir, name);
-	d = opendir(path);
-	while (d && (e = readdir(d)) != NULL) {
-		const char *dot = strrchr(e->d_name, '.');
-
-		snprintf(path, sizeof(path), "%s/%s/%s", srcdir, name, e->d_name);
-		if (e->d_type == DT_REG && dot && strcmp(dot, ".txt"))
-			count += replay_file(path);
-	}
-	if (d)
-		closedir(d);
-	return count;
-}
-
-int
-main(void)
-{
-	static const char *const folders[] = {"tests/fuzz/corpus/read", "tests/policy/bad",
-					      "tests/policy/good", "etc/examples/perimeter", NULL};
-	const char *srcdir = getenv("srcdir");
-	unsigned failed = 0, passed = 0;
-	const char *const *f;
-
-	for (f = folders; *f; f++) {
-		if (replay_folder(srcdir ? srcdir : SRCDIR, *f) > 0)
-			passed++;
-		else
-			failed++;
-	}
-	printf("%u passed, %u failed\n", passed, failed);
-	return failed != 0;
-}
-#endif
+const struct replay_text replay_text = {folders, ".txt", changes, sizeof(changes) - 1, 60};

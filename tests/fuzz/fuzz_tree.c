@@ -1,29 +1,11 @@
 /*
  * tests/fuzz/fuzz_tree.c - any bytes as a settings file: no crash, every problem and
  * every node at a place that exists, and whatever we accept libconfig reads the same.
- *
- * With REPLAY it is a plain program for `make check`: the corpus and the tables
- * of tests/settings, each file whole, cut short, and with single bytes changed.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/text.h"
 #include "settings/settings.h"
 #include "settings/source.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-demand(bool condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "violated: %s\n", what);
-	abort();
-}
+#include "text.h"
 
 /* The byte that a place points at, or the end of the text. */
 static size_t
@@ -104,80 +86,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#ifdef REPLAY
-#include <dirent.h>
+static const char *const folders[] = {"tests/fuzz/corpus/tree", "tests/settings/bad",
+				      "tests/settings/good", "etc", NULL};
+static const char changes[] = "\"\\{}[](),;=#/*\n\0L@ ";
 
-#define CUTS 400 /* a file is cut, and changed, at so many places at most */
-
-static void
-replay_bytes(uint8_t *data, size_t len)
-{
-	static const uint8_t changes[] = "\"\\{}[](),;=#/*\n\0L@ ";
-	size_t step = len / CUTS + 1;
-
-	LLVMFuzzerTestOneInput(data, len);
-	for (size_t i = 0; i < len; i += step) {
-		uint8_t kept = data[i];
-
-		LLVMFuzzerTestOneInput(data, i);
-		data[i] = changes[i % (sizeof(changes) - 1)];
-		LLVMFuzzerTestOneInput(data, len);
-		data[i] = kept;
-	}
-}
-
-static unsigned
-replay_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	uint8_t *data = malloc(65536);
-	size_t len;
-
-	if (f == NULL || data == NULL)
-		abort();
-	len = fread(data, 1, 65536, f);
-	fclose(f);
-	if (len > 0)
-		replay_bytes(data, len);
-	free(data);
-	return 1;
-}
-
-static unsigned
-replay_folder(const char *srcdir, const char *name)
-{
-	char path[4096];
-	unsigned count = 0;
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "%s/%s", srcdir, name);
-	d = opendir(path);
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		snprintf(path, sizeof(path), "%s/%s/%s", srcdir, name, e->d_name);
-		if (e->d_type == DT_REG)
-			count += replay_file(path);
-	}
-	if (d != NULL)
-		closedir(d);
-	return count;
-}
-
-int
-main(void)
-{
-	static const char *const folders[] = {"tests/fuzz/corpus/tree", "tests/settings/bad",
-					      "tests/settings/good", "etc", NULL};
-	const char *srcdir = getenv("srcdir");
-	unsigned failed = 0, passed = 0;
-
-	for (const char *const *f = folders; *f != NULL; f++) {
-		if (replay_folder(srcdir != NULL ? srcdir : SRCDIR, *f) > 0)
-			passed++;
-		else
-			failed++;
-	}
-	printf("%u passed, %u failed\n", passed, failed);
-	return failed != 0;
-}
-#endif
+const struct replay_text replay_text = {folders, NULL, changes, sizeof(changes) - 1, 400};

@@ -6,11 +6,11 @@
  */
 #include "config.h"
 
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
 #include "tests/bench/pattern.h"
 
 #define STREAM (16 * BLOCK)
@@ -169,19 +169,7 @@ main(void)
 	    {"orders and answers", test_messages},
 	    CU_TEST_INFO_NULL,
 	};
-	CU_SuiteInfo suites[] = {
-	    {.pName = "pattern", .pTests = tests},
-	    CU_SUITE_INFO_NULL,
-	};
-	unsigned failed;
 
 	pattern_build();
-	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-		return 2;
-	CU_basic_set_mode(CU_BRM_NORMAL);
-	CU_basic_run_tests();
-	failed = CU_get_number_of_tests_failed();
-	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
-	CU_cleanup_registry();
-	return failed > 0;
+	return suite_run("pattern", tests);
 }

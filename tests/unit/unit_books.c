@@ -3,7 +3,6 @@
  * the bell, ids, and what is left after a worker died in the middle.
  */
 #include <fcntl.h>
-#include <CUnit/Basic.h>
 #include <pthread.h>
 #include <poll.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 
 #include "base/clock.h"
 #include "books/books.h"
+#include "suite.h"
 
 struct pair {
 	int fd, bell;
@@ -736,16 +736,6 @@ main(void)
 				      {"moments", test_moments},
 				      {"progress", test_progress},
 				      CU_TEST_INFO_NULL};
-	static CU_SuiteInfo suites[] = {{"books", NULL, NULL, NULL, NULL, tests},
-					CU_SUITE_INFO_NULL};
-	unsigned failed;
 
-	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-		return 2;
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	failed = CU_get_number_of_tests_failed();
-	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
-	CU_cleanup_registry();
-	return failed != 0;
+	return suite_run("books", tests);
 }

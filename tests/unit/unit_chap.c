@@ -78,24 +78,13 @@ check(const struct row *row, const void *bytes, size_t len)
 static void
 test_chopped(void)
 {
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		for (size_t len = 0; len <= rows[i].len; len++)
-			check(&rows[i], rows[i].bytes, len);
+	CHECK_CHOPPED(rows, check);
 }
 
 static void
 test_glued(void)
 {
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
-			uint8_t both[64];
-
-			memcpy(both, rows[i].bytes, rows[i].len);
-			memcpy(both + rows[i].len, rows[j].bytes, rows[j].len);
-			check(&rows[i], both, rows[i].len + rows[j].len);
-			if (rows[i].used > 0)
-				check(&rows[j], both + rows[i].used, rows[j].len);
-		}
+	CHECK_GLUED(rows, check);
 }
 
 /* Text of so many bytes behind user and response of 255: what still fits, and what cannot. */

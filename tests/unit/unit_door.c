@@ -2,7 +2,6 @@
  * unit_door.c - doors for one peer (daemon/net/door.c): where they listen, ports that are taken,
  * ports that were left a moment ago, callers.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "net/conn.h"
 #include "net/door.h"
+#include "suite.h"
 
 static int
 call(const struct endpoint *at)
@@ -163,16 +163,6 @@ main(void)
 				      {"not ours", test_not_ours},
 				      {"first port", test_first},
 				      CU_TEST_INFO_NULL};
-	static CU_SuiteInfo suites[] = {{"door", NULL, NULL, NULL, NULL, tests},
-					CU_SUITE_INFO_NULL};
-	unsigned failed;
 
-	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-		return 2;
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	failed = CU_get_number_of_tests_failed();
-	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
-	CU_cleanup_registry();
-	return failed != 0;
+	return suite_run("door", tests);
 }

@@ -82,9 +82,7 @@ check(const struct row *row, const char *bytes, size_t len)
 static void
 test_chopped(void)
 {
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		for (size_t len = 0; len <= rows[i].len; len++)
-			check(&rows[i], rows[i].bytes, len);
+	CHECK_CHOPPED(rows, check);
 }
 
 static void

@@ -2,7 +2,6 @@
  * unit_record.c - audit records as text (daemon/books/record.c): exact lines, escaping, and
  * that whatever stands in a card, a line is one line of valid JSON.
  */
-#include <CUnit/Basic.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/clock.h"
 #include "books/books.h"
 #include "books/record.h"
+#include "suite.h"
 
 static struct books *books;
 static int books_fd = -1;
@@ -838,20 +838,15 @@ main(int argc, char **argv)
 				      {"short_events", test_short_events},
 				      {"words", test_words},
 				      CU_TEST_INFO_NULL};
-	static CU_SuiteInfo suites[] = {{"record", suite_open, suite_close, NULL, NULL, tests},
-					CU_SUITE_INFO_NULL};
-	unsigned failed;
+	int status;
 
 	setenv("TZ", "UTC", 1);
 	tzset();
 	if (argc == 2 && strcmp(argv[1], "--examples") == 0)
 		return examples();
-	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+	if (suite_open() != 0)
 		return 2;
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	failed = CU_get_number_of_tests_failed();
-	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
-	CU_cleanup_registry();
-	return failed != 0;
+	status = suite_run("record", tests);
+	suite_close();
+	return status;
 }

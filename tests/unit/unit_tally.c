@@ -2,7 +2,6 @@
  * unit_tally.c - limits across workers (daemon/books/tally.c): all or nothing, per source by
  * prefix, and many takers at once.
  */
-#include <CUnit/Basic.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "books/tally.h"
+#include "suite.h"
 
 static struct addr
 v4(uint32_t a)
@@ -388,16 +388,6 @@ main(void)
 				      {"neighbours share pages", test_neighbours},
 				      {"not a tally", test_not_a_tally},
 				      CU_TEST_INFO_NULL};
-	static CU_SuiteInfo suites[] = {{"tally", NULL, NULL, NULL, NULL, tests},
-					CU_SUITE_INFO_NULL};
-	unsigned failed;
 
-	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-		return 2;
-	CU_basic_set_mode(CU_BRM_VERBOSE);
-	CU_basic_run_tests();
-	failed = CU_get_number_of_tests_failed();
-	printf("\n%u passed, %u failed\n", CU_get_number_of_tests_run() - failed, failed);
-	CU_cleanup_registry();
-	return failed != 0;
+	return suite_run("tally", tests);
 }
