@@ -169,12 +169,6 @@ way_of(unsigned bit)
 	return facts_auth_word((uint8_t)(1u << bit));
 }
 
-static const char *
-command_of(unsigned bit)
-{
-	return facts_command_word((uint8_t)bit);
-}
-
 static void
 put_json_day(struct buffer *out, const char *key, bool given, int64_t at)
 {
@@ -234,7 +228,7 @@ put_json_rule(const struct model_rule *rule, struct buffer *out)
 		put_json_set(out, rule, key, set);
 	put_json_bits(out, "auth", rule->auth, way_of);
 	put_json_list(out, "listener", rule->listeners, rule->listener_count);
-	put_json_bits(out, "command", rule_commands(rule), command_of);
+	put_json_bits(out, "command", rule_commands(rule), facts_command_word);
 	buffer_putf(out, ",\"version\":[%s%s%s]", rule->versions & 1u << 4 ? "4" : "",
 		    rule->versions == (1u << 4 | 1u << 5) ? "," : "",
 		    rule->versions & 1u << 5 ? "5" : "");

@@ -94,8 +94,8 @@ put_copy(const struct style *s, const json_t *o, struct buffer *out)
 			    records == 1 ? "" : "s");
 		buffer_put_size(out, json_count(lag, "bytes"));
 		buffer_puts(out, ") behind, the oldest ");
-		buffer_put_duration(out, (uint64_t)json_number_value(json_object_get(lag, "seconds")) *
-					 NS_PER_S);
+		buffer_put_duration(
+		    out, (uint64_t)json_number_value(json_object_get(lag, "seconds")) * NS_PER_S);
 		buffer_puts(out, " old");
 	}
 	if (dropped > 0)

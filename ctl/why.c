@@ -200,7 +200,7 @@ why_command(const struct why *w)
 	for (unsigned c = RULES_CONNECT; c <= RULES_UDP; c++) {
 		if ((w->rule->commands & 1u << c) == 0)
 			continue;
-		buffer_putf(w->out, "%s%s", comma, facts_command_word((uint8_t)c));
+		buffer_putf(w->out, "%s%s", comma, facts_command_word(c));
 		comma = ", ";
 	}
 }

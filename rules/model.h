@@ -178,6 +178,6 @@ const char *facts_destination(const char *text, struct rules_facts *f, char *nam
 bool facts_auth(const char *word, uint8_t *bit);
 bool facts_command(const char *word, uint8_t *command);
 const char *facts_auth_word(uint8_t bit); /* "pam"; "?" if it is none */
-const char *facts_command_word(uint8_t command);
+const char *facts_command_word(unsigned command);
 
 #endif

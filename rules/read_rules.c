@@ -108,7 +108,7 @@ facts_command(const char *word, uint8_t *command)
 }
 
 const char *
-facts_command_word(uint8_t command)
+facts_command_word(unsigned command)
 {
 	return command >= RULES_CONNECT && command <= RULES_UDP
 		   ? command_choices[command - RULES_CONNECT]

@@ -48,12 +48,6 @@ way_of(unsigned bit)
 	return facts_auth_word((uint8_t)(1u << bit));
 }
 
-static const char *
-command_of(unsigned bit)
-{
-	return facts_command_word((uint8_t)bit);
-}
-
 void
 day_put(int64_t at, struct buffer *out)
 {
@@ -132,7 +126,7 @@ put_commands(const struct model_rule *rule, struct buffer *out)
 		buffer_puts(out, " to do nothing");
 	else {
 		buffer_puts(out, " to ");
-		put_bits(out, commands, command_of);
+		put_bits(out, commands, facts_command_word);
 	}
 	if (commands != (TCP | UDP) || rule->allow)
 		buffer_puts(out, " to");
