@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from harness.names import asked, with_dns
 from harness.net import fresh_address, free_port6
 from harness.socks import greeting, request4, request5
 from harness.targets import hold, say_and_close
@@ -22,23 +23,6 @@ def linger_zero(sock):
 
 def request(version, host, port):
     return request4(host, port) if version == 4 else greeting() + request5(host, port)
-
-
-def with_dns(daemons, server, **kwargs):
-    return daemons(settings={"dns": {"servers": [server.server], **kwargs}})
-
-
-def asked(daemon, name, port, version=5):
-    """(reply code, the session's first record) of a request by name, sent as it is."""
-    with daemon.client() as client:
-        if version == 5:
-            client.greet()
-            client.send(request5(name, port, name=True))
-            code = client.reply5().code
-        else:
-            client.send(request4(name, port, name=True))
-            code = client.reply4().code
-        return code, daemon.ledger.of(client)
 
 
 # -- a FIN before the reply ---------------------------------------------------

@@ -5,31 +5,13 @@ import time
 
 import pytest
 
-from harness.names import A
+from harness.names import A, asked, with_dns
 from harness.net import fresh_address
-from harness.socks import request4, request5
 from harness.wait import until
 
 
 def v4(address):
     return socket.inet_aton(address)
-
-
-def with_dns(daemons, server, **kwargs):
-    return daemons(settings={"dns": {"servers": [server.server], **kwargs}})
-
-
-def asked(daemon, name, port, version=5):
-    """(reply code, the session's first record) of a request by name, sent as it is."""
-    with daemon.client() as client:
-        if version == 5:
-            client.greet()
-            client.send(request5(name, port, name=True))
-            code = client.reply5().code
-        else:
-            client.send(request4(name, port, name=True))
-            code = client.reply4().code
-        return code, daemon.ledger.of(client)
 
 
 # -- names --------------------------------------------------------------------

@@ -9,6 +9,7 @@ import subprocess
 import threading
 
 from harness.net import fresh_address
+from harness.socks import request4, request5
 from harness.wait import until
 
 A, AAAA = 1, 28
@@ -157,3 +158,20 @@ class RawDns:
         for number, question, peer in self._open:
             self.sock.sendto(number + struct.pack("!5H", 0x8182, 1, 0, 0, 0) + question, peer)
         self.sock.close()
+
+
+def with_dns(daemons, server, **kwargs):
+    return daemons(settings={"dns": {"servers": [server.server], **kwargs}})
+
+
+def asked(daemon, name, port, version=5):
+    """(reply code, the session's first record) of a request by name, sent as it is."""
+    with daemon.client() as client:
+        if version == 5:
+            client.greet()
+            client.send(request5(name, port, name=True))
+            code = client.reply5().code
+        else:
+            client.send(request4(name, port, name=True))
+            code = client.reply4().code
+        return code, daemon.ledger.of(client)
